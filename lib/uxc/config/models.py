@@ -10,7 +10,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a section stands, for messages about it."""
+    """Where a section stands, for messages about it; ``section`` is its UCI name (``cfg…`` too)."""
 
     file: str
     line: int
@@ -37,7 +37,11 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One ``config container`` section."""
+    """One ``config container`` section.
+
+    ``temp_overlay_size`` is what tmpfs takes as ``size=`` (bytes, or a percentage of memory);
+    ``volumes`` are mounts that must be there: a path, ``UUID=…``, ``LABEL=…`` or a volume's name.
+    """
 
     name: str
     place: Place
@@ -48,7 +52,7 @@ class Container:
     respawn: Respawn | None = None
     stop_signal: int = 15
     stop_timeout_s: int = 10
-    temp_overlay_size_bytes: int | None = None
+    temp_overlay_size: str | None = None
     write_overlay_path: str | None = None
     volumes: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
@@ -95,7 +99,11 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A ``config interface`` section; ``jail`` names the container that it belongs to, if any."""
+    """A ``config interface`` section; ``jail`` names the container that it belongs to, if any.
+
+    ``device`` is empty when the section names none. With ``jail``, ``jail_device`` is the name
+    inside the container, always set, and ``required`` false lets the container start without it.
+    """
 
     name: str
     place: Place
@@ -107,14 +115,27 @@ class Interface:
     dns: tuple[str, ...] = ()
     jail: str | None = None
     jail_device: str | None = None
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that is right in both files."""
+    """Everything that is right in both files; devices by their name, interfaces by section name."""
 
     globals: Globals = field(default_factory=Globals)
     containers: dict[str, Container] = field(default_factory=dict)
     veths: dict[str, Veth] = field(default_factory=dict)
     bridges: dict[str, Bridge] = field(default_factory=dict)
     interfaces: dict[str, Interface] = field(default_factory=dict)
+
+    def interfaces_of(self, container: str) -> tuple[Interface, ...]:
+        """Return the interfaces that name ``container`` as their jail, in the order of the file."""
+        return tuple(entry for entry in self.interfaces.values() if entry.jail == container)
+
+    def veth_by_peer(self, peer_name: str) -> Veth | None:
+        """Return the cable whose end for the container is ``peer_name``; None for a lent device."""
+        return next((cable for cable in self.veths.values() if cable.peer_name == peer_name), None)
+
+    def bridge_of(self, port: str) -> Bridge | None:
+        """Return the bridge that has ``port``, None when no bridge has it."""
+        return next((bridge for bridge in self.bridges.values() if port in bridge.ports), None)
