@@ -1,0 +1,88 @@
+"""The tiers of tests: their order, what each may touch, and that none leaves anything behind."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import leaks
+import needs
+import pytest
+from hypothesis import settings
+
+TESTS = Path(__file__).parent
+# Cheapest first: what is wrong there makes the rest fail in stranger ways.
+TIERS = ("static", "unit", "kernel", "oci", "system")
+
+settings.register_profile("uxc", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+settings.load_profile("uxc")
+
+
+def _tier(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tiers in their order, whatever order the files were named in."""
+    items.sort(key=lambda item: TIERS.index(_tier(item)))
+
+
+def _apart() -> bool:
+    """Tell whether mounts and links here are private: by tests/run, or by hand with unshare(1)."""
+    return "UXC_TESTS_APART" in os.environ or all(
+        os.readlink(f"/proc/self/ns/{kind}") != os.readlink(f"/proc/1/ns/{kind}")
+        for kind in ("net", "mnt")
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Look whether the machine has what the test says it needs."""
+    if _tier(item) in ("kernel", "oci", "system"):
+        needs.require("root", "namespaces")
+        if not _apart():
+            pytest.fail("this test changes mounts and links: start it with tests/run")
+    for marker in item.iter_markers("needs"):
+        needs.require(*marker.args)
+
+
+class EffectError(BaseException):
+    """A unit test had an effect; not an Exception, so that no handler in the code hides it."""
+
+
+# Audit events (docs.python.org, "audit events table") that a pure function never raises.
+EFFECTS = ("os.fork", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen", "os.kill")
+AF_UNIX = 1
+_guard = {"on": False}
+
+
+def _forbid_effects(event: str, arguments: tuple[object, ...]) -> None:
+    if not _guard["on"]:
+        return
+    if event in EFFECTS:
+        raise EffectError(f"{event}{arguments!r} in a unit test")
+    if event == "socket.__new__" and arguments[1] not in (AF_UNIX, -1):
+        raise EffectError(f"a socket of family {arguments[1]!r} in a unit test")
+
+
+# An audit hook cannot be taken away again, hence the switch.
+sys.addaudithook(_forbid_effects)
+
+
+@pytest.fixture(autouse=True)
+def _effects(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Forbid effects in unit tests; in the tiers above, compare the host before and after."""
+    tier = _tier(request.node)
+    if tier == "unit":
+        _guard["on"] = True
+        try:
+            yield
+        finally:
+            _guard["on"] = False
+    elif tier in ("kernel", "oci", "system"):
+        before = leaks.look()
+        yield
+        left = leaks.left_since(before)
+        if left:
+            pytest.fail("left behind: " + "; ".join(left))
+    else:
+        yield
