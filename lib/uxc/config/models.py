@@ -1,4 +1,4 @@
-"""What the user wrote in ``/etc/config/uxc`` and ``/etc/config/network``, as checked, frozen values.
+"""What the user wrote in ``/etc/config/uxc`` and ``network``, as checked, frozen values.
 
 Sizes are bytes, times seconds. ``None`` means that the option is absent and the bundle (or the
 kernel) decides.
@@ -46,7 +46,6 @@ class Container:
     name: str
     place: Place
     bundle: str
-    enabled: bool = True
     autostart: bool = False
     console: bool | None = None
     respawn: Respawn | None = None
