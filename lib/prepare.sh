@@ -67,6 +67,7 @@ prepare_debian() {
     rm -rf "$new"
     mkdir -p "$new"
     # Where apt gets its packages from, so that a mirror chosen by the admin is used here, too.
+    # shellcheck disable=SC2016  # apt's own placeholders
     mirror=$(apt-get indextargets --format '$(RELEASE) $(SITE)' 'Created-By: Packages' |
         sed -n 's/^bookworm //p' | head -n 1)
     quietly umoci init --layout "$new/image"

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import leaks
-import needs
 import pytest
 from hypothesis import settings
+
+import needs
+from uxc.demo import host
 
 TESTS = Path(__file__).parent
 # Cheapest first: what is wrong there makes the rest fail in stranger ways.
@@ -79,9 +80,9 @@ def _effects(request: pytest.FixtureRequest) -> Iterator[None]:
         finally:
             _guard["on"] = False
     elif tier in ("kernel", "oci", "system"):
-        before = leaks.look()
+        before = host.look()
         yield
-        left = leaks.left_since(before)
+        left = host.left_since(before)
         if left:
             pytest.fail("left behind: " + "; ".join(left))
     else:
