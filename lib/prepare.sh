@@ -72,16 +72,16 @@ prepare_debian() {
         sed -n 's/^bookworm //p' | head -n 1)
     quietly umoci init --layout "$new/image"
     quietly umoci new --image "$new/image:debian"
-    quietly umoci unpack --image "$new/image:debian" "$new/work"
+    quietly umoci unpack --image "$new/image:debian" "$new/first"
     quietly debootstrap --variant=minbase --include=isc-dhcp-client,iproute2,iputils-ping \
-        bookworm "$new/work/rootfs" ${mirror:+"$mirror"}
-    rm -f "$new"/work/rootfs/var/cache/apt/archives/*.deb
-    rm -rf "$new"/work/rootfs/var/lib/apt/lists/*
-    quietly umoci repack --image "$new/image:debian" "$new/work"
+        bookworm "$new/first/rootfs" ${mirror:+"$mirror"}
+    rm -f "$new"/first/rootfs/var/cache/apt/archives/*.deb
+    rm -rf "$new"/first/rootfs/var/lib/apt/lists/*
+    quietly umoci repack --image "$new/image:debian" "$new/first"
     quietly umoci config --image "$new/image:debian" --config.cmd /bin/bash \
         --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     quietly umoci unpack --image "$new/image:debian" "$new/bundle"
-    rm -rf "$new/work"
+    rm -rf "$new/first"
     mv "$new" "$dir"
 }
 

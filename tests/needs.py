@@ -150,7 +150,7 @@ def _cgroup2_freezer() -> str:
 @_probe("libuci")
 def _libuci() -> str:
     try:
-        import uci  # noqa: F401, PLC0415
+        import uci  # noqa: F401
     except ImportError as error:
         return str(error)
     return ""

@@ -27,10 +27,9 @@ class _Context:
         """Refuse NaN and the infinities, which RFC 8259 does not know."""
         raise ValueError(f"{name} is not JSON")
 
-    memo: "dict[str, str]" = {}
 
-
-_scan = make_scanner(_Context())
+# typeshed names the scanner's own type where any object with these attributes will do.
+_scan = make_scanner(_Context())  # type: ignore[arg-type]
 _BLANKS = " \t\n\r"
 
 
