@@ -179,6 +179,11 @@ class Router:
             command, env=self.environment, input=text, capture_output=True, text=True
         )
 
+    def sh(self, script: str) -> str:
+        """Run a shell script on the router and return all that it printed."""
+        done = self.run("sh", "-c", script)
+        return done.stdout + done.stderr
+
     def state(self, container: str) -> dict[str, Any]:
         """Return what ``uxc state`` says; RuntimeError when it says that something is wrong."""
         done = self.run("uxc", "state", container)
