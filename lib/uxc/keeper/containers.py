@@ -1,0 +1,326 @@
+"""All containers: create, start, kill, delete, attach, and what becomes of them.
+
+Every operation is done or handed to a worker at once; answers are sent when the kernel tells.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+from uxc import files, protocol
+from uxc.errors import ConflictError, InvalidError, NotFoundError, UxcError
+from uxc.keeper import exits, output, ring
+from uxc.keeper.container import CREATED, CREATING, RUNNING, STOPPED, Container
+from uxc.keeper.loop import READ
+from uxc.keeper.viewers import Audience
+from uxc.linux import proc
+from uxc.oci import runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from uxc.keeper.children import Children, Report
+    from uxc.keeper.exits import Exit
+    from uxc.keeper.loop import Loop
+    from uxc.keeper.server import Request
+    from uxc.paths import Paths
+
+_NAME_BYTES = 255
+_NAME_EXTRA = frozenset("_-.+")
+_SIGNALS = 64
+
+
+class Containers:
+    """The table of containers, and the operations on it.
+
+    ``on_exit(container)`` is called when one ended, ``on_gone()`` when one left the table.
+    """
+
+    __slots__ = ("_children", "_loop", "_paths", "_pool", "on_exit", "on_gone", "table")
+
+    def __init__(
+        self,
+        loop: Loop,
+        children: Children,
+        paths: Paths,
+        pool: ring.Pool,
+        on_exit: Callable[[Container], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        """Begin with an empty table."""
+        self._loop = loop
+        self._children = children
+        self._paths = paths
+        self._pool = pool
+        self.on_exit = on_exit
+        self.on_gone = on_gone
+        self.table: dict[str, Container] = {}
+
+    def adopt(self) -> None:
+        """Take over the containers that an earlier keeper has left; OSError as open(2)."""
+        for state in runtime.states(self._paths.container_root):
+            container = self._add(state.id, ring.DEFAULT_BYTES)
+            container.pid, container.started = state.pid, state.start_time
+            container.status = state.status()
+            try:
+                container.use_output()
+            except FileNotFoundError:
+                # A terminal: its master end is gone with the keeper that had it.
+                container.terminal = True
+            try:
+                if container.status == STOPPED:
+                    raise ProcessLookupError
+                container.pidfd = proc.pidfd_of(state.pid, state.start_time)
+            except ProcessLookupError:
+                container.end(exits.recorded(self._state_dir(container.name)))
+            else:
+                self._watch_stranger(container)
+
+    def create(self, request: Request) -> None:
+        """Create a container from the bundle in ``bundle``; answer its pid when it is parked."""
+        name = name_of(request)
+        bundle = request.text("bundle")
+        limit = request.number("ring_bytes", ring.DEFAULT_BYTES)
+        if name in self.table:
+            raise ConflictError(f"container '{name}' exists already", "delete it first")
+        container = self._add(name, limit)
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            ours.setblocking(False)
+            container.console_sock = ours
+            self._loop.watch(ours.fileno(), READ, lambda _events: self._take_master(container))
+            console_fd = theirs.fileno()
+            container.builder = self._children.work(
+                "create the container",
+                lambda report: _build(report, self._paths, name, bundle, console_fd),
+                lambda result, error: self._built(container, request, result, error),
+                lambda message, fds: _progress(container, message, fds),
+                keep=(console_fd,),
+            )
+        except OSError:
+            self._forget(container)
+            raise
+        finally:
+            theirs.close()
+
+    def start(self, request: Request) -> None:
+        """Let the parked program run; answer when it does, or has failed to."""
+        container = self._known(request)
+        if container.status == CREATING:
+            raise ConflictError(f"container '{container.name}' is still being created")
+        if container.gate >= 0:
+            raise ConflictError(f"container '{container.name}' is being started already")
+        container.gate = runtime.open_gate(self._paths.container_root, container.name)
+        container.start_request = request
+        # POLLERR is always reported: nobody has the other end any more, the exec is done.
+        self._loop.watch(container.gate, 0, lambda _events: self._started(container))
+
+    def kill(self, request: Request) -> None:
+        """Send ``signal`` to the container's init, or to ``all`` of its processes."""
+        container = self._known(request)
+        signal = request.number("signal")
+        if not 0 < signal <= _SIGNALS:
+            raise InvalidError(f"no signal has the number {signal}")
+        if container.status == CREATING:
+            raise ConflictError(f"container '{container.name}' is still being created")
+        # The pid cannot be somebody else's: it is our unreaped child, or the core asks the
+        # kernel for its start time.
+        runtime.kill(self._paths.container_root, container.name, signal, request.flag("all"))
+        request.succeed()
+
+    def delete(self, request: Request) -> None:
+        """Remove a container that has ended; with ``force`` one in any other state, too."""
+        name = name_of(request)
+        force = request.flag("force")
+        container = self.table.get(name)
+        if container is None:
+            self._remove(name, force, lambda error: answer(request, error))
+            return
+        if container.deleting:
+            raise ConflictError(f"container '{name}' is being deleted already")
+        if container.status == CREATING and not force:
+            raise ConflictError(f"container '{name}' is still being created")
+        container.deleting = True
+
+        def remove() -> None:
+            self._remove(name, force, lambda error: self._deleted(container, request, error))
+
+        if container.builder is None:
+            remove()
+        else:
+            # It may hang in a hook. What it has made is removed when it is known to be gone.
+            container.on_built = remove
+            container.builder.kill()
+
+    def attach(self, request: Request) -> None:
+        """Show the container on the socket that came with the request."""
+        container = self._known(request)
+        read_only = request.flag("read_only")
+        if len(request.fds) != 1:
+            raise InvalidError("attach needs exactly one descriptor, the viewer's socket")
+        container.audience.attach(request.fds.pop(), read_only)
+        request.succeed({"terminal": container.terminal})
+
+    def _add(self, name: str, ring_bytes: int) -> Container:
+        audience = Audience(self._loop, self._pool.ring(ring_bytes))
+        output_dir = f"{self._paths.output_dir}/{name}"
+        container = self.table[name] = Container(self._loop, name, audience, output_dir)
+        return container
+
+    def _known(self, request: Request) -> Container:
+        name = name_of(request)
+        try:
+            return self.table[name]
+        except KeyError:
+            raise NotFoundError(f"container '{name}' does not exist") from None
+
+    def _state_dir(self, name: str) -> str:
+        return f"{self._paths.container_root}/{name}"
+
+    def _take_master(self, container: Container) -> None:
+        """Receive the terminal, which the core sends as runc does: a name and one descriptor."""
+        sock = container.console_sock
+        if sock is None:
+            return
+        try:
+            _, fds, _ = protocol.receive_with_fds(sock, 4096)
+        except BlockingIOError:
+            return
+        if fds:
+            container.use_console(fds.pop(0))
+            protocol.close_all(fds)
+        container.close_console_sock()
+
+    def _built(
+        self, container: Container, request: Request, result: Any, error: UxcError | None
+    ) -> None:
+        builder, container.builder = container.builder, None
+        # It came before the result, but on a socket of its own.
+        self._take_master(container)
+        container.close_console_sock()
+        if error is None:
+            container.pid, container.started = result["pid"], result["start_time"]
+            container.status = CREATED
+            self._children.adopt_init(
+                container.pid,
+                container.started,
+                lambda status: self._ended(container, exits.from_status(status)),
+            )
+            request.succeed({"pid": container.pid})
+        elif container.on_built is not None:
+            request.fail(ConflictError(f"container '{container.name}' was deleted meanwhile"))
+        elif builder is not None and builder.crashed:
+            # Nobody has undone what it had begun.
+            failure = error
+            container.deleting = True
+            self._remove(
+                container.name, True, lambda _error: self._failed(container, request, failure)
+            )
+        else:
+            self._failed(container, request, error)
+        if container.on_built is not None:
+            container.on_built()
+
+    def _failed(self, container: Container, request: Request, error: UxcError) -> None:
+        self._forget(container)
+        request.fail(error)
+
+    def _started(self, container: Container) -> None:
+        request, container.start_request = container.start_request, None
+        container.close_gate()
+        if container.status == CREATED:
+            container.status = RUNNING
+        if request is not None:
+            request.succeed()
+
+    def _ended(self, container: Container, ended: Exit) -> None:
+        container.end(ended)
+        if self.table.get(container.name) is container:
+            exits.record(self._state_dir(container.name), ended)
+            self.on_exit(container)
+
+    def _watch_stranger(self, container: Container) -> None:
+        """Learn from a pidfd when a process ends that is not our child."""
+
+        def ended(_events: int) -> None:
+            how = exits.of_stranger(container.pidfd, container.pid, container.started)
+            self._ended(container, how)
+
+        self._loop.watch(container.pidfd, READ, ended)
+
+    def _remove(self, name: str, force: bool, done: Callable[[UxcError | None], None]) -> None:
+        """Let a worker delete: hooks run, and a cgroup may be busy for a while."""
+        root = self._paths.container_root
+        self._children.work(
+            "delete the container",
+            lambda _report: runtime.delete(root, name, force),
+            lambda _result, error: done(error),
+        )
+
+    def _deleted(self, container: Container, request: Request, error: UxcError | None) -> None:
+        # A process that the worker has killed may wait to be reaped: its exit comes first.
+        self._children.reap()
+        if error is None or isinstance(error, NotFoundError):
+            self._forget(container)
+        else:
+            container.deleting = False
+        answer(request, error)
+
+    def _forget(self, container: Container) -> None:
+        del self.table[container.name]
+        request = container.start_request
+        container.close()
+        if request is not None:
+            request.fail(ConflictError(f"container '{container.name}' was deleted meanwhile"))
+        self.on_gone()
+
+
+def name_of(request: Request) -> str:
+    """Return the argument ``name``; InvalidError unless it can be a file's name anywhere."""
+    name = request.text("name")
+    plain = all(c in _NAME_EXTRA or (c.isascii() and c.isalnum()) for c in name)
+    if not plain or len(name) > _NAME_BYTES or name in (".", ".."):
+        raise InvalidError(f"'{name}' cannot be the name of a container")
+    return name
+
+
+def answer(request: Request, error: UxcError | None) -> None:
+    """Answer with ``error``, or that it was done."""
+    if error is None:
+        request.succeed()
+    else:
+        request.fail(error)
+
+
+def _progress(container: Container, message: dict[str, Any], fds: list[int]) -> None:
+    """Take what a builder tells before it has finished: that it has made the FIFOs."""
+    protocol.close_all(fds)
+    if not message["terminal"]:
+        container.use_output()
+
+
+def _build(report: Report, paths: Paths, name: str, bundle: str, console_fd: int) -> dict[str, Any]:
+    """Create the container; runs in a worker, whose orphan the container's init becomes."""
+    config = files.read_json(f"{bundle}/config.json")
+    process = config.get("process") if isinstance(config, dict) else None
+    stdio = (0, 1, 2)
+    # A wrong type is refused below, by the core's reader.
+    if not (isinstance(process, dict) and process.get("terminal") is True):
+        directory = f"{paths.output_dir}/{name}"
+        output.make(directory)
+        report.progress({"terminal": False})
+        stdio = (0, *output.open_writers(directory))
+    options = runtime.CreateOptions(
+        root=paths.container_root,
+        id=name,
+        bundle=bundle,
+        config=config,
+        console_fd=console_fd,
+        stdio=stdio,
+        cgroup_parent=paths.cgroup_parent,
+        seccomp_dir=paths.seccomp_dir,
+    )
+    state = runtime.create(options)
+    return {"pid": state.pid, "start_time": state.start_time}
