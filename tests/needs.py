@@ -68,12 +68,12 @@ def _user_namespaces() -> str:
 
 # How to make one of each kind, in a network namespace that takes it away again.
 LINKS = {
-    "veth": "ip link add a type veth peer name b",
-    "bridge": "ip link add a type bridge",
-    "dummy": "ip link add a type dummy",
-    "macvlan": "ip link add a type bridge && ip link add link a name b type macvlan",
-    "vlan": "ip link add a type bridge && ip link add link a name b type vlan id 7",
-    "bridge-vlan": "ip link add a type bridge vlan_filtering 1",
+    "veth": "ip link add probe0 type veth peer name probe1",
+    "bridge": "ip link add probe0 type bridge",
+    "dummy": "ip link add probe0 type dummy",
+    "macvlan": "ip link add probe0 type bridge && ip link add link probe0 probe1 type macvlan",
+    "vlan": "ip link add probe0 type bridge && ip link add link probe0 probe1 type vlan id 7",
+    "bridge-vlan": "ip link add probe0 type bridge vlan_filtering 1",
 }
 for _kind, _script in LINKS.items():
     _probe(_kind)(functools.partial(_tried, "unshare", "-n", "sh", "-c", _script))
