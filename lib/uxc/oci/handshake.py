@@ -1,0 +1,77 @@
+"""What the two sides of a clone tell each other, one packet each (SOCK_SEQPACKET)."""
+
+import _socket
+
+from uxc.errors import UxcError, from_kind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+# Parent → child: you are in your cgroups, and what is made from now on may see them.
+PLACED = b"placed"
+# Child → parent: all is done but the exec.
+READY = b"ready"
+# Parent → child: you are on record; wait for start, and outlive me.
+PARK = b"park"
+
+_ERROR = b"error\0"
+_MAX_BYTES = 1 << 16
+
+
+class Channel:
+    """One end of the conversation."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: "_socket.socket") -> None:
+        """Take the connected socket, which is closed by ``close``."""
+        self._sock = sock
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, for lists of what to keep open."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
+    def send(self, message: bytes) -> None:
+        """Send one message; BrokenPipeError when the other side is gone."""
+        self._sock.send(message, _socket.MSG_NOSIGNAL)
+
+    def expect(self, wanted: bytes) -> None:
+        """Wait for the message ``wanted``.
+
+        Raises the error that the other side sent in its place, EOFError when it is gone.
+        """
+        data = self._sock.recv(_MAX_BYTES)
+        if data == wanted:
+            return
+        if not data:
+            raise EOFError
+        if data.startswith(_ERROR):
+            raise_sent(data)
+        raise AssertionError(f"{data!r} came where {wanted!r} was due")
+
+    def send_error(self, error: UxcError) -> None:
+        """Send ``error`` to be raised on the other side."""
+        parts = (error.kind, error.message, error.hint)
+        text = "\0".join(part.replace("\0", " ") for part in parts)
+        self._sock.send(
+            _ERROR + text.encode("utf-8", "replace")[: _MAX_BYTES - 16], _socket.MSG_NOSIGNAL
+        )
+
+
+def raise_sent(data: bytes) -> "NoReturn":
+    """Raise the error in the message ``data``."""
+    kind, message, hint = data[len(_ERROR) :].decode(errors="replace").split("\0")
+    raise from_kind(kind, message, hint)
+
+
+def pair() -> "tuple[Channel, Channel]":
+    """Return the two connected ends."""
+    kind = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+    one, other = _socket.socketpair(_socket.AF_UNIX, kind, 0)
+    return Channel(one), Channel(other)

@@ -1,0 +1,259 @@
+"""The container's first process until it becomes the container's program.
+
+Runs in the cloned child and executes a resolved plan: no imports, no look-ups of users or hosts,
+every path of the root file system opened beneath its descriptor. The order is the kernel's: what
+needs host paths comes before the pivot, what needs privileges before they are given up, seccomp
+last.
+"""
+
+import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
+import _socket
+import errno
+import posix
+import sys
+
+from uxc.errors import InternalError, UxcError, system_failure
+from uxc.linux import const, fds, link, mount, ns, path, proc, pty
+from uxc.oci import devices, handshake, program
+from uxc.oci.rootfs import Rootfs
+from uxc.protocol import send_with_fds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from uxc.oci.cgroup.layout import Layout
+    from uxc.oci.plan import Plan
+    from uxc.oci.seccomp import Program
+
+# Signals that end a parked process although it may be pid 1, for which the kernel drops every
+# signal without a handler (pid_namespaces(7)).
+_ENDING = (
+    _signal.SIGHUP,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+)
+
+
+class Surroundings:
+    """What the parent opened for the child, beside the plan."""
+
+    __slots__ = (
+        "channel",
+        "console",
+        "gate",
+        "joined",
+        "keyring",
+        "layout",
+        "pivot",
+        "preserved",
+        "seccomp",
+        "stdio",
+    )
+
+    # The child's end of the conversation.
+    channel: handshake.Channel
+
+    def __init__(self, gate: int, layout: "Layout") -> None:
+        """Take the open FIFO that ``start`` writes to, and where cgroups are mounted."""
+        self.gate = gate
+        self.layout = layout
+        # (fd, CLONE_NEW*) of the namespaces to join, in the order to join them.
+        self.joined: list[tuple[int, int]] = []
+        # A connected socket that wants the terminal's master, -1 for none.
+        self.console = -1
+        self.keyring = ""
+        self.pivot = True
+        # Descriptors that the program inherits beside its standard streams, by number.
+        self.preserved: list[int] = []
+        self.seccomp: Program | None = None
+        self.stdio = (0, 1, 2)
+
+    def all_fds(self) -> "list[int]":
+        """Return every descriptor that is needed until the exec."""
+        fds = [self.channel.fd, self.gate, self.console, *self.stdio, *self.preserved]
+        return [fd for fd in fds if fd >= 0] + [fd for fd, _ in self.joined]
+
+
+def run(plan: "Plan", around: Surroundings) -> "NoReturn":
+    """Become the container's program, or tell the parent why not and end.
+
+    Nothing may leave this function: above it is the stack of the process that was cloned.
+    """
+    code = 1
+    try:
+        code = _run(plan, around)
+    except UxcError as error:
+        _report(around, error)
+    except EOFError:
+        # The parent is gone, and with it the container that was to be.
+        code = 1
+    except BaseException as error:
+        _report(around, InternalError(f"{type(error).__name__} in the first process: {error}"))
+    finally:
+        posix._exit(code)
+
+
+def _report(around: Surroundings, error: UxcError) -> None:
+    try:
+        around.channel.send_error(error)
+    except OSError:
+        # Parked, or the parent is gone: the container's stderr is all that is left.
+        posix.write(2, f"{error.message}\n".encode("utf-8", "replace"))
+
+
+def _run(plan: "Plan", around: Surroundings) -> int:
+    _detach_from_caller(around)
+    _enter_namespaces(plan, around)
+    rootfs = _build(plan, around)
+    _set_names_and_settings(plan)
+    rootfs.make_paths_readonly()
+    rootfs.mask()
+    if plan.readonly_root:
+        rootfs.make_readonly()
+    rootfs.enter(around.pivot)
+    what = plan.program
+    program.enter_directory(rootfs.fd, what.cwd)
+    program.set_limits(what)
+    program.own_stdio(what.uid)
+    keep_admin = program.needs_admin_for_seccomp(what, around.seccomp)
+    program.become(what, keep_admin)
+    proc.set_parent_death_signal(_signal.SIGKILL)
+    program.check_directory()
+    executable = program.find(what)
+    _park(around)
+    fds.close_all_but(around.preserved, cloexec=True)
+    for fd in around.preserved:
+        posix.set_inheritable(fd, True)
+    program.confine(what, around.seccomp, keep_admin)
+    return program.run(what, executable)
+
+
+def _detach_from_caller(around: Surroundings) -> None:
+    """Drop what the caller left in this process: descriptors, signals, session, module search."""
+    posix.umask(0)
+    proc.set_parent_death_signal(_signal.SIGKILL)
+    fds.close_all_but(around.all_fds())
+    proc.reset_signals()
+    # An import from here on would read files of the container as code.
+    sys.meta_path.clear()
+    sys.path.clear()
+    if around.stdio != (0, 1, 2):
+        # Copies first: one of them may have the number that another one is to get.
+        for number, copy in enumerate([posix.dup(fd) for fd in around.stdio]):
+            posix.dup2(copy, number)
+    posix.setsid()
+    if around.keyring:
+        _join_session_keyring(around.keyring)
+
+
+def _join_session_keyring(name: str) -> None:
+    """Leave the caller's session keyring, whose keys the program could search and read."""
+    try:
+        proc.join_session_keyring(name)
+    except OSError as error:
+        # A kernel without keyrings has nothing to leave.
+        if error.errno != errno.ENOSYS:
+            raise system_failure("join a session keyring", error) from None
+
+
+def _enter_namespaces(plan: "Plan", around: Surroundings) -> None:
+    for fd, flag in around.joined:
+        try:
+            ns.join(fd, flag)
+        except OSError as error:
+            name = next(name for name, bit in ns.FLAGS.items() if bit == flag)
+            raise system_failure(f"join the {name} namespace", error) from None
+        posix.close(fd)
+    if plan.new_flags & const.CLONE_NEWNET:
+        try:
+            link.set_up("lo")
+        except OSError as error:
+            raise system_failure("bring up", error) from None
+
+
+def _build(plan: "Plan", around: Surroundings) -> Rootfs:
+    placed = False
+
+    def wait_until_placed() -> None:
+        nonlocal placed
+        if placed:
+            return
+        placed = True
+        around.channel.expect(handshake.PLACED)
+        if plan.new_flags & const.CLONE_NEWCGROUP:
+            # Its root is where the process is now, so the cgroups come first
+            # (cgroup_namespaces(7)).
+            ns.unshare(const.CLONE_NEWCGROUP)
+
+    rootfs = Rootfs(plan, around.layout, wait_until_placed)
+    rootfs.mount_all()
+    if devices.wanted(plan):
+        devices.make_all(plan, rootfs)
+    if plan.program.terminal:
+        _set_terminal(plan, around, rootfs)
+    wait_until_placed()
+    return rootfs
+
+
+def _set_terminal(plan: "Plan", around: Surroundings, rootfs: Rootfs) -> None:
+    master, peer = devices.open_terminal(rootfs)
+    if plan.program.console_size is not None:
+        pty.set_size(master, *plan.program.console_size)
+    devices.bind_console(rootfs, peer)
+    for number in (0, 1, 2):
+        posix.dup2(peer, number)
+    pty.make_controlling(0)
+    try:
+        sock = _socket.socket(fileno=around.console)
+        send_with_fds(sock, b"/dev/pts/0", (master,))
+        sock.close()
+    except OSError as error:
+        raise system_failure("send the terminal to the console socket", error) from None
+    posix.close(master)
+    posix.close(peer)
+
+
+def _set_names_and_settings(plan: "Plan") -> None:
+    try:
+        if plan.hostname:
+            _socket.sethostname(plan.hostname)
+        if plan.domainname:
+            proc.set_domainname(plan.domainname)
+    except OSError as error:
+        raise system_failure("set the host name", error) from None
+    if not plan.sysctls:
+        return
+    # Our own instance of procfs, which the container has no way to mount over (CVE-2025-52881).
+    own = mount.new_filesystem("proc", "proc")
+    try:
+        for name, value in plan.sysctls:
+            try:
+                fd = path.open_same_mount(own, f"sys/{name}", posix.O_WRONLY)
+                try:
+                    posix.write(fd, value.encode())
+                finally:
+                    posix.close(fd)
+            except OSError as error:
+                raise system_failure(f"set sysctl {name} to '{value}'", error) from None
+    finally:
+        posix.close(own)
+
+
+def _end(number: int, _frame: object) -> None:
+    posix._exit(128 + number)
+
+
+def _park(around: Surroundings) -> None:
+    """Tell the parent that all is done, and wait for ``start``."""
+    if posix.getpid() == 1:
+        for number in _ENDING:
+            _signal.signal(number, _end)
+    around.channel.send(handshake.READY)
+    around.channel.expect(handshake.PARK)
+    proc.set_parent_death_signal(0)
+    around.channel.close()
+    posix.read(around.gate, 1)

@@ -1,0 +1,362 @@
+"""What the child will do, resolved from the specification before anything is made.
+
+After the clone there are no imports, no look-ups of names and no host paths beyond the ones in
+here; a bundle that asks for what is not done is refused here, by its JSON path.
+"""
+
+import posix
+
+from uxc.errors import InvalidError
+from uxc.linux import const
+from uxc.oci import capabilities, mountoptions
+from uxc.oci.spec_linux import sysctl_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uxc.oci.spec import Mount, Spec
+    from uxc.oci.spec_linux import Device
+    from uxc.oci.spec_process import Process
+
+SOURCE = "config.json"
+
+# Namespace type → (name in /proc/PID/ns, CLONE_NEW*).
+NAMESPACES = {
+    "user": ("user", const.CLONE_NEWUSER),
+    "time": ("time", const.CLONE_NEWTIME),
+    "pid": ("pid", const.CLONE_NEWPID),
+    "ipc": ("ipc", const.CLONE_NEWIPC),
+    "uts": ("uts", const.CLONE_NEWUTS),
+    "network": ("net", const.CLONE_NEWNET),
+    "cgroup": ("cgroup", const.CLONE_NEWCGROUP),
+    "mount": ("mnt", const.CLONE_NEWNS),
+}
+# config-linux.md, "Default Devices": always there, whatever the bundle lists.
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+DEVICE_MODE = 0o666
+_DEVICE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
+
+# Kernel numbers of the limits (asm-generic/resource.h), and the five that differ on mips.
+_LIMITS = {
+    "RLIMIT_CPU": 0,
+    "RLIMIT_FSIZE": 1,
+    "RLIMIT_DATA": 2,
+    "RLIMIT_STACK": 3,
+    "RLIMIT_CORE": 4,
+    "RLIMIT_RSS": 5,
+    "RLIMIT_NPROC": 6,
+    "RLIMIT_NOFILE": 7,
+    "RLIMIT_MEMLOCK": 8,
+    "RLIMIT_AS": 9,
+    "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11,
+    "RLIMIT_MSGQUEUE": 12,
+    "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14,
+    "RLIMIT_RTTIME": 15,
+}
+_LIMITS_MIPS = {
+    "RLIMIT_NOFILE": 5,
+    "RLIMIT_AS": 6,
+    "RLIMIT_RSS": 7,
+    "RLIMIT_NPROC": 8,
+    "RLIMIT_MEMLOCK": 9,
+}
+
+
+class MountStep:
+    """One mount to make; ``kind`` is ``bind``, ``cgroup`` or a file system's name."""
+
+    __slots__ = ("destination", "index", "kind", "options", "source")
+
+    def __init__(self, index: int, kind: str, source: str, destination: str) -> None:
+        """Keep where in ``mounts`` it came from, for messages."""
+        self.index = index
+        self.kind = kind
+        self.source = source
+        self.destination = destination
+        self.options = mountoptions.Options([])
+
+
+class DeviceStep:
+    """One device node to make: ``mode`` holds the type as well."""
+
+    __slots__ = ("gid", "major", "minor", "mode", "path", "uid")
+
+    def __init__(self, path: str, mode: int, major: int, minor: int, uid: int, gid: int) -> None:
+        """Keep the node's attributes as mknod(2) and chown(2) take them."""
+        self.path = path
+        self.mode = mode
+        self.major = major
+        self.minor = minor
+        self.uid = uid
+        self.gid = gid
+
+
+class ProgramPlan:
+    """The program, and what it may do."""
+
+    __slots__ = (
+        "additional_gids",
+        "arguments",
+        "console_size",
+        "cwd",
+        "environment",
+        "gid",
+        "limits",
+        "no_new_privileges",
+        "oom_score_adj",
+        "search_path",
+        "sets",
+        "terminal",
+        "uid",
+        "umask",
+    )
+
+    def __init__(self, process: "Process", available: int, warnings: "list[str]") -> None:
+        """Resolve ``process`` for a runtime that has the capabilities ``available``."""
+        where = f"{SOURCE}: process"
+        self.terminal = process.terminal
+        self.console_size = process.console_size
+        self.cwd = process.cwd
+        self.arguments = _strings(process.args, f"{where}.args")
+        self.environment = _strings(process.env, f"{where}.env")
+        self.search_path = _search_path(self.environment)
+        self.uid = process.user.uid
+        self.gid = process.user.gid
+        self.umask = 0o022 if process.user.umask is None else process.user.umask & 0o777
+        self.additional_gids = process.user.additional_gids
+        self.limits = [
+            (limit_number(limit.type, const.ABI), limit.soft, limit.hard)
+            for limit in process.rlimits
+        ]
+        self.oom_score_adj = process.oom_score_adj
+        self.no_new_privileges = process.no_new_privileges
+        self.sets = _capability_sets(process, available, warnings)
+
+
+class Plan:
+    """Everything that create does, except the cgroup."""
+
+    __slots__ = (
+        "devices",
+        "domainname",
+        "hostname",
+        "joined",
+        "masked_paths",
+        "mounts",
+        "new_flags",
+        "program",
+        "propagation",
+        "readonly_paths",
+        "readonly_root",
+        "rootfs",
+        "sysctls",
+        "time_offsets",
+    )
+
+    def __init__(self, spec: "Spec", bundle: str, available: int, warnings: "list[str]") -> None:
+        """Resolve ``spec``; raises InvalidError for what is wrong or not supported.
+
+        ``available`` is the mask of capabilities that can be given. Sentences for ``warnings`` are
+        appended to it.
+        """
+        refuse_unsupported(spec)
+        assert spec.process is not None
+        linux = spec.linux
+        self.rootfs = _rootfs(spec.root.path, bundle)
+        self.readonly_root = spec.root.readonly
+        self.propagation = mountoptions.PROPAGATIONS.get(linux.rootfs_propagation)
+        self.mounts = [_mount(index, mount, bundle) for index, mount in enumerate(spec.mounts)]
+        self.masked_paths = linux.masked_paths
+        self.readonly_paths = linux.readonly_paths
+        self.devices = _devices(linux.devices)
+        self.hostname = spec.hostname
+        self.domainname = spec.domainname
+        self.sysctls = [(sysctl_path(key), value) for key, value in linux.sysctl.items()]
+        self.time_offsets = linux.time_offsets
+        self.new_flags = 0
+        self.joined: list[tuple[str, str, int]] = []
+        for space in linux.namespaces:
+            name, flag = NAMESPACES[space.type]
+            if space.path:
+                self.joined.append((space.path, name, flag))
+            else:
+                self.new_flags |= flag
+        self.program = ProgramPlan(spec.process, available, warnings)
+
+    def joins(self, flag: int) -> bool:
+        """Tell whether the container joins an existing namespace of this type."""
+        return any(joined == flag for _, _, joined in self.joined)
+
+
+def refuse_unsupported(spec: "Spec") -> None:
+    """Raise InvalidError, naming the JSON path, for a property that this runtime does not do."""
+    if spec.process is None:
+        raise InvalidError(f"{SOURCE}: process: is missing: there is nothing to run")
+    linux, process, hooks = spec.linux, spec.process, spec.hooks
+    given = (
+        ("hooks.prestart", hooks.prestart),
+        ("hooks.createRuntime", hooks.create_runtime),
+        ("hooks.createContainer", hooks.create_container),
+        ("hooks.startContainer", hooks.start_container),
+        ("hooks.poststart", hooks.poststart),
+        ("hooks.poststop", hooks.poststop),
+        ("process.apparmorProfile", process.apparmor_profile),
+        ("process.selinuxLabel", process.selinux_label),
+        ("process.scheduler", process.scheduler),
+        ("process.ioPriority", process.io_priority),
+        ("process.execCPUAffinity", process.exec_cpu_affinity),
+        ("linux.uidMappings", linux.uid_mappings),
+        ("linux.gidMappings", linux.gid_mappings),
+        ("linux.netDevices", linux.net_devices),
+        ("linux.mountLabel", linux.mount_label),
+        ("linux.intelRdt", linux.intel_rdt),
+        ("linux.memoryPolicy", linux.memory_policy),
+        ("linux.personality", linux.personality),
+    )
+    for path, value in given:
+        if value:
+            raise InvalidError(f"{SOURCE}: {path}: is not supported")
+    for index, space in enumerate(linux.namespaces):
+        if space.type == "user":
+            raise InvalidError(
+                f"{SOURCE}: linux.namespaces[{index}]: user namespaces are not supported"
+            )
+    if linux.namespace("mount") is None:
+        raise InvalidError(
+            f"{SOURCE}: linux.namespaces: a container without a mount namespace is not supported"
+        )
+
+
+def limit_number(name: str, abi: str) -> int:
+    """Return the kernel's number of the limit ``name``; mips numbers five of them differently."""
+    if abi in ("o32", "n64") and name in _LIMITS_MIPS:
+        return _LIMITS_MIPS[name]
+    return _LIMITS[name]
+
+
+def _strings(texts: "list[str]", where: str) -> "list[bytes]":
+    strings = []
+    for index, text in enumerate(texts):
+        if "\0" in text:
+            raise InvalidError(f"{where}[{index}]: must not hold a NUL character")
+        try:
+            strings.append(text.encode())
+        except UnicodeEncodeError:
+            raise InvalidError(f"{where}[{index}]: holds half of a surrogate pair") from None
+    return strings
+
+
+def _search_path(environment: "list[bytes]") -> "list[bytes]":
+    """Return the directories of the container's own PATH; the last of several counts."""
+    for entry in reversed(environment):
+        if entry.startswith(b"PATH="):
+            return entry[5:].split(b":")
+    return []
+
+
+def _capability_sets(
+    process: "Process", available: int, warnings: "list[str]"
+) -> capabilities.CapabilitySets:
+    """Resolve the names; a bundle without the object gets none, as with every other runtime."""
+    wanted = process.capabilities
+    if wanted is None:
+        return capabilities.CapabilitySets(0, 0, 0, 0, 0)
+    unknown: set[str] = set()
+    masks = [
+        capabilities.mask(names, available, unknown)
+        for names in (
+            wanted.bounding,
+            wanted.permitted,
+            wanted.inheritable,
+            wanted.effective,
+            wanted.ambient,
+        )
+    ]
+    for name in sorted(unknown):
+        warnings.append(f"{SOURCE}: process.capabilities: {name} cannot be given here")
+    bounding, permitted, inheritable, effective, ambient = masks
+    # capabilities(7): only what is permitted can be effective, only what is both permitted and
+    # inheritable can be ambient; the kernel would refuse the whole call.
+    for name, extra in (
+        ("effective", effective & ~permitted),
+        ("ambient", ambient & ~(permitted & inheritable)),
+    ):
+        if extra:
+            needs = "permitted" if name == "effective" else "permitted and inheritable"
+            warnings.append(f"{SOURCE}: process.capabilities.{name}: holds more than is {needs}")
+    return capabilities.CapabilitySets(
+        bounding,
+        permitted,
+        inheritable,
+        effective & permitted,
+        ambient & permitted & inheritable,
+    )
+
+
+def _rootfs(path: str, bundle: str) -> str:
+    rootfs = path if path.startswith("/") else f"{bundle}/{path}"
+    try:
+        is_directory = posix.stat(rootfs).st_mode & 0o170000 == 0o040000
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise InvalidError(f"{SOURCE}: root.path: {rootfs}: {reason}") from None
+    if not is_directory:
+        raise InvalidError(f"{SOURCE}: root.path: {rootfs}: not a directory")
+    return rootfs
+
+
+def _mount(index: int, mount: "Mount", bundle: str) -> MountStep:
+    where = f"{SOURCE}: mounts[{index}]"
+    if mount.uid_mappings or mount.gid_mappings:
+        raise InvalidError(f"{where}.uidMappings: is not supported")
+    try:
+        options = mountoptions.Options(mount.options)
+    except ValueError as error:
+        at = error.args[0]
+        raise InvalidError(
+            f"{where}.options[{at}]: '{mount.options[at]}' is not supported"
+        ) from None
+    for text in (mount.destination, mount.source, *options.data):
+        _strings([text], where)
+    source = mount.source
+    if options.bind or mount.type == "bind":
+        kind = "bind"
+        if not source:
+            raise InvalidError(f"{where}.source: is missing: a bind mount needs one")
+        if not source.startswith("/"):
+            source = f"{bundle}/{source}"
+    elif mount.type in ("cgroup", "cgroup2"):
+        kind = "cgroup"
+    elif mount.type:
+        kind = mount.type
+    else:
+        raise InvalidError(f"{where}.type: is missing, and no option says bind or rbind")
+    step = MountStep(index, kind, source, mount.destination)
+    step.options = options
+    return step
+
+
+def _devices(listed: "list[Device]") -> "list[DeviceStep]":
+    steps = {
+        path: DeviceStep(path, 0o020000 | DEVICE_MODE, major, minor, 0, 0)
+        for path, major, minor in DEFAULT_DEVICES
+    }
+    for device in listed:
+        mode = DEVICE_MODE if device.file_mode is None else device.file_mode & 0o7777
+        steps[device.path] = DeviceStep(
+            device.path,
+            _DEVICE_TYPES[device.type] | mode,
+            device.major,
+            device.minor,
+            device.uid or 0,
+            device.gid or 0,
+        )
+    return list(steps.values())

@@ -1,0 +1,180 @@
+"""The parent's side of a container's first process: cloning it, placing it, hearing from it."""
+
+import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
+import posix
+
+from uxc.errors import InvalidError, SystemFailure, system_failure
+from uxc.linux import const, fds, ns, proc
+from uxc.oci import handshake, init
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uxc.oci.cgroup.group import Cgroup
+    from uxc.oci.plan import Plan
+
+# The clone itself makes these; the cgroup namespace comes when the process is in its cgroup, the
+# time namespace before, since only children of the process that unshares it are in it.
+_CLONED = (
+    const.CLONE_NEWNS
+    | const.CLONE_NEWUTS
+    | const.CLONE_NEWIPC
+    | const.CLONE_NEWNET
+    | const.CLONE_NEWPID
+)
+_CLOCKS = {"monotonic": 1, "boottime": 7}
+# Of these two only children are moved by setns(2).
+_FOR_CHILDREN = const.CLONE_NEWPID | const.CLONE_NEWTIME
+
+
+class FirstProcess:
+    """A container's first process, as its maker knows it."""
+
+    __slots__ = ("_channel", "pid", "pidfd", "start_time")
+
+    def __init__(self, pid: int, pidfd: int, channel: handshake.Channel) -> None:
+        """Take what clone3 gave."""
+        self.pid = pid
+        self.pidfd = pidfd
+        self.start_time = proc.start_time(pid)
+        self._channel = channel
+
+    def confirm_placed(self) -> None:
+        """Tell the process that it is in its cgroups."""
+        try:
+            self._channel.send(handshake.PLACED)
+        except BrokenPipeError:
+            # It failed before; what it has to say is read by wait_ready.
+            return
+
+    def wait_ready(self) -> None:
+        """Wait until only the exec is left to do; raises the UxcError that the process sent."""
+        try:
+            self._channel.expect(handshake.READY)
+        except EOFError:
+            _, status = posix.waitpid(self.pid, 0)
+            code = proc.exit_code(status)
+            raise SystemFailure(
+                f"the container's first process ended early, exit code {code}",
+                "the kernel's log may say why (out of memory?)",
+            ) from None
+
+    def park(self) -> None:
+        """Let the process outlive its maker, waiting for start."""
+        try:
+            self._channel.send(handshake.PARK)
+        except BrokenPipeError:
+            raise SystemFailure("the container's first process died before start") from None
+
+    def kill(self) -> None:
+        """End the process now and wait for it."""
+        try:
+            proc.send_signal(self.pidfd, _signal.SIGKILL)
+            posix.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            return
+
+    def close(self) -> None:
+        """Give back the descriptors; the process lives on."""
+        self._channel.close()
+        fds.close_quietly(self.pidfd)
+        self.pidfd = -1
+
+
+def open_namespaces(plan: "Plan") -> "list[tuple[int, int]]":
+    """Open the namespaces that the plan joins by path, in the order to join them.
+
+    Raises InvalidError for a path that is missing, no namespace, or one of another type.
+    """
+    opened: list[tuple[int, int]] = []
+    try:
+        for place, name, flag in plan.joined:
+            try:
+                fd = posix.open(place, posix.O_RDONLY | posix.O_CLOEXEC)
+            except OSError as error:
+                raise InvalidError(
+                    f"config.json: linux.namespaces: {place}: {(error.strerror or '').lower()}"
+                ) from None
+            opened.append((fd, flag))
+            try:
+                found = ns.kind(fd)
+            except OSError:
+                found = 0
+            if found != flag:
+                raise InvalidError(f"config.json: linux.namespaces: {place} is no {name} namespace")
+    except BaseException:
+        for fd, _ in opened:
+            posix.close(fd)
+        raise
+    # The mount namespace last: what is joined before it was opened by host paths all the same,
+    # but from then on "/" is another one.
+    opened.sort(key=lambda entry: entry[1] == const.CLONE_NEWNS)
+    return opened
+
+
+def spawn(plan: "Plan", around: init.Surroundings, cgroup: "Cgroup") -> FirstProcess:
+    """Clone the first process, which begins at once with all that needs no cgroup.
+
+    ``around.channel`` is the child's end and is made here. Raises SystemFailure.
+    """
+    ours, around.channel = handshake.pair()
+    try:
+        home = _move_children(plan, around)
+        dumpable = proc.set_dumpable(False)
+        try:
+            pid, pidfd = proc.clone(plan.new_flags & _CLONED, cgroup.v2_fd)
+            if pid == 0:
+                init.run(plan, around)
+        finally:
+            proc.set_dumpable(dumpable)
+            for fd, flag in home:
+                ns.join(fd, flag)
+                posix.close(fd)
+    except OSError as error:
+        ours.close()
+        raise system_failure("create the container's first process", error, _hint(error)) from None
+    finally:
+        around.channel.close()
+    return FirstProcess(pid, pidfd, ours)
+
+
+def _hint(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "uxc-runtime must be started as root, with CAP_SYS_ADMIN"
+    return ""
+
+
+def _move_children(plan: "Plan", around: init.Surroundings) -> "list[tuple[int, int]]":
+    """Make the next child be in the pid and time namespaces that it shall be in.
+
+    Return what to join afterwards, so that children made later are where they always were.
+    """
+    home: list[tuple[int, int]] = []
+    later: list[tuple[int, int]] = []
+    for fd, flag in around.joined:
+        if flag & _FOR_CHILDREN:
+            name = "pid" if flag == const.CLONE_NEWPID else "time"
+            home.append((ns.open_own(name), flag))
+            ns.join(fd, flag)
+            posix.close(fd)
+        else:
+            later.append((fd, flag))
+    around.joined = later
+    if plan.new_flags & const.CLONE_NEWTIME:
+        home.append((ns.open_own("time"), const.CLONE_NEWTIME))
+        ns.unshare(const.CLONE_NEWTIME)
+        _write_time_offsets(plan)
+    return home
+
+
+def _write_time_offsets(plan: "Plan") -> None:
+    if not plan.time_offsets:
+        return
+    text = "".join(
+        f"{_CLOCKS[clock]} {seconds} {nanoseconds}\n"
+        for clock, (seconds, nanoseconds) in plan.time_offsets.items()
+    )
+    fd = posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
+    try:
+        posix.write(fd, text.encode())
+    finally:
+        posix.close(fd)

@@ -1,0 +1,198 @@
+"""The last steps before the container's program: who it is, what it may do, where it starts.
+
+Runs in the child, in the order that privileges allow: what needs a capability comes before the
+capability goes.
+"""
+
+import errno
+import posix
+
+from uxc.errors import InvalidError, UxcError, system_failure
+from uxc.linux import caps, path, proc
+from uxc.oci import capabilities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uxc.oci.plan import ProgramPlan
+    from uxc.oci.seccomp import Program
+
+_IS_TYPE = 0o170000
+_NULL_RDEV = posix.makedev(1, 3)
+# What a shell answers for a program that is missing, or that cannot be run.
+EXIT_NOT_FOUND = 127
+EXIT_NOT_EXECUTABLE = 126
+
+
+def set_limits(plan: "ProgramPlan") -> None:
+    """Apply the resource limits; SystemFailure."""
+    for number, soft, hard in plan.limits:
+        try:
+            proc.set_limit(number, soft, hard)
+        except OSError as error:
+            raise system_failure(f"set resource limit {number} to {soft}:{hard}", error) from None
+
+
+def own_stdio(uid: int) -> None:
+    """Give the standard streams to the user, so that it may reopen them (/dev/stdout).
+
+    Not /dev/null, which is everybody's; and where the file system refuses, it stays as it is.
+    """
+    for fd in (0, 1, 2):
+        try:
+            found = posix.fstat(fd)
+            if found.st_uid == uid:
+                continue
+            if found.st_mode & _IS_TYPE == 0o020000 and found.st_rdev == _NULL_RDEV:
+                continue
+            posix.fchown(fd, uid, -1)
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.EINVAL, errno.EPERM, errno.EROFS):
+                raise system_failure(f"give stream {fd} to user {uid}", error) from None
+
+
+def enter_directory(root: int, place: str) -> None:
+    """Make ``place`` in ``root`` the working directory, and make it when it is missing.
+
+    Opened beneath the root: "/proc/self/fd/7" would be a way out (CVE-2024-21626).
+    """
+    try:
+        fd = path.make_in_root(root, place, directory=True)
+        try:
+            posix.fchdir(fd)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise system_failure(f"change directory to {place}", error) from None
+
+
+def check_directory() -> None:
+    """Make sure that the working directory lies inside the root; UxcError."""
+    try:
+        inside = posix.getcwd().startswith("/")
+    except FileNotFoundError:
+        inside = False
+    if not inside:
+        raise UxcError("the working directory is outside the container's root file system")
+
+
+def become(plan: "ProgramPlan", keep_admin: bool) -> None:
+    """Take the program's user, groups and bounding set; capabilities are left for ``confine``.
+
+    ``keep_admin`` keeps CAP_SYS_ADMIN effective, for a seccomp filter without no_new_privs.
+    Raises SystemFailure.
+    """
+    sets = plan.sets
+    try:
+        caps.drop_bounding(sets.bounding)
+        caps.keep_over_setuid(True)
+        # Always: the caller's groups would stay otherwise.
+        posix.setgroups(plan.additional_gids)
+        posix.setresgid(plan.gid, plan.gid, plan.gid)
+        posix.setresuid(plan.uid, plan.uid, plan.uid)
+        # A change of user makes the process dumpable by fs.suid_dumpable's value and forgets the
+        # signal for the parent's death (prctl(2)).
+        proc.set_dumpable(False)
+        posix.umask(plan.umask)
+        if keep_admin:
+            admin = capabilities.SYS_ADMIN
+            caps.set_(sets.effective | admin, sets.permitted | admin, sets.inheritable)
+        else:
+            _set_capabilities(plan)
+        if plan.no_new_privileges:
+            proc.set_no_new_privileges()
+    except OSError as error:
+        raise system_failure(f"become user {plan.uid} group {plan.gid}", error) from None
+
+
+def _set_capabilities(plan: "ProgramPlan") -> None:
+    sets = plan.sets
+    caps.set_(sets.effective, sets.permitted, sets.inheritable)
+    caps.set_ambient(sets.ambient)
+
+
+def confine(plan: "ProgramPlan", seccomp: "Program | None", keep_admin: bool) -> None:
+    """Load the seccomp filter, and give CAP_SYS_ADMIN up if it was kept for that."""
+    try:
+        if seccomp is not None:
+            proc.load_seccomp_filter(seccomp.code, seccomp.flags)
+        if keep_admin:
+            _set_capabilities(plan)
+    except OSError as error:
+        raise system_failure("load the seccomp filter", error) from None
+
+
+def needs_admin_for_seccomp(plan: "ProgramPlan", seccomp: "Program | None") -> bool:
+    """Tell whether loading the filter needs CAP_SYS_ADMIN, which the program must not have."""
+    if seccomp is None or plan.no_new_privileges:
+        return False
+    return not plan.sets.effective & capabilities.SYS_ADMIN
+
+
+def find(plan: "ProgramPlan") -> bytes:
+    """Return the path of the program as execve(2) wants it, looked up inside the container.
+
+    Raises InvalidError with the texts of runc, which clients turn into exit codes 126 and 127.
+    """
+    name = plan.arguments[0]
+    shown = name.decode(errors="backslashreplace")
+    if b"/" in name:
+        problem = _problem(name)
+        if problem is None:
+            return name
+        if problem in (errno.ENOENT, errno.ENOTDIR):
+            raise InvalidError(f'exec: "{shown}": stat {shown}: no such file or directory')
+        raise InvalidError(f'exec: "{shown}": {_refusal(problem)}')
+    denied = 0
+    for directory in plan.search_path:
+        # An empty part of PATH is the working directory (environ(7)).
+        candidate = (directory or b".") + b"/" + name
+        problem = _problem(candidate)
+        if problem is None:
+            return candidate
+        if problem == errno.EACCES and not _is_missing(candidate):
+            denied = problem
+    if denied:
+        raise InvalidError(f'exec: "{shown}": permission denied')
+    raise InvalidError(f'exec: "{shown}": executable file not found in $PATH')
+
+
+def _problem(candidate: bytes) -> "int | None":
+    """Return the errno that keeps ``candidate`` from being run, None when nothing does."""
+    try:
+        found = posix.stat(candidate)
+    except OSError as error:
+        return error.errno
+    if found.st_mode & _IS_TYPE == 0o040000:
+        return errno.EISDIR
+    if found.st_mode & _IS_TYPE != 0o100000:
+        return errno.EACCES
+    return None if posix.access(candidate, posix.X_OK, effective_ids=True) else errno.EACCES
+
+
+def _is_missing(candidate: bytes) -> bool:
+    try:
+        posix.stat(candidate)
+    except OSError:
+        return True
+    return False
+
+
+def _refusal(problem: int) -> str:
+    if problem == errno.EISDIR:
+        return "is a directory: permission denied"
+    return posix.strerror(problem).lower()
+
+
+def run(plan: "ProgramPlan", program: bytes) -> int:
+    """Replace this process by the program; return the exit code when that fails.
+
+    At this point only the container's own stderr is left to say why.
+    """
+    try:
+        proc.execve(program, plan.arguments, plan.environment)
+    except OSError as error:
+        shown = plan.arguments[0].decode(errors="backslashreplace")
+        text = f"exec {shown}: {(error.strerror or '').lower()}\n"
+        posix.write(2, text.encode())
+        return EXIT_NOT_FOUND if error.errno == errno.ENOENT else EXIT_NOT_EXECUTABLE
+    raise AssertionError("execve returned")

@@ -1,0 +1,304 @@
+"""What is on record about a container, and what the kernel says about it.
+
+A container is a directory ``<root>/<id>``, made exclusively, mode 0700: ``state.json`` and the FIFO
+``exec.fifo``. The record holds names, never a status: the status is read from the kernel each time
+(pid and start time, the FIFO's reader, the freezer), so no crash can leave a wrong one.
+"""
+
+import errno
+import fcntl
+import posix
+import time
+
+from uxc import files
+from uxc.errors import ConflictError, InvalidError, NotFoundError, system_failure
+from uxc.linux import proc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OCI_VERSION = "1.3.0"
+GATE = "exec.fifo"
+_RECORD = "state.json"
+_ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+_LONGEST_ID = 255
+
+
+def check_id(container_id: str) -> None:
+    """Raise InvalidError unless ``container_id`` is a plain name that is safe in paths."""
+    if (
+        not container_id
+        or container_id in (".", "..")
+        or len(container_id) > _LONGEST_ID
+        or not _ALLOWED.issuperset(container_id)
+    ):
+        raise InvalidError(
+            f"invalid container ID format: '{container_id}'",
+            "letters, digits and _+-. are allowed",
+        )
+
+
+class State:
+    """One container on record."""
+
+    __slots__ = (
+        "annotations",
+        "bundle",
+        "cgroup",
+        "created",
+        "creator",
+        "id",
+        "owner",
+        "pid",
+        "root",
+        "rootfs",
+        "start_time",
+        "warnings",
+    )
+
+    def __init__(self, root: str, container_id: str) -> None:
+        """Begin the record of ``container_id`` below ``root``."""
+        self.root = root
+        self.id = container_id
+        # The first process in our pid namespace; 0 until it exists.
+        self.pid = 0
+        self.start_time = 0
+        self.bundle = ""
+        self.rootfs = ""
+        self.created = ""
+        self.owner = ""
+        self.annotations: dict[str, str] = {}
+        # What group.load() reads back; None before the cgroup is planned.
+        self.cgroup: dict[str, Any] | None = None
+        # (pid, start time) of the process that is creating the container; None when it is done.
+        self.creator: tuple[int, int] | None = None
+        # Sentences for the caller of create; not on record.
+        self.warnings: list[str] = []
+
+    @property
+    def directory(self) -> str:
+        """The container's directory."""
+        return f"{self.root}/{self.id}"
+
+    def save(self) -> None:
+        """Put the record on disk, atomically; OSError."""
+        record = {
+            "id": self.id,
+            "pid": self.pid,
+            "startTime": self.start_time,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "created": self.created,
+            "owner": self.owner,
+            "annotations": self.annotations,
+            "cgroup": self.cgroup,
+            "creator": self.creator,
+        }
+        files.write_json(f"{self.directory}/{_RECORD}", record)
+
+    def status(self) -> str:
+        """Return creating, created, running, paused or stopped, as it is now."""
+        if self.creator is not None:
+            return "creating" if is_alive(*self.creator) else "stopped"
+        if not is_alive(self.pid, self.start_time):
+            return "stopped"
+        gate = open_gate(self.directory)
+        if gate >= 0:
+            posix.close(gate)
+            return "created"
+        return "paused" if self._is_frozen() else "running"
+
+    def _is_frozen(self) -> bool:
+        if self.cgroup is None:
+            return False
+        from uxc.oci.cgroup import group
+
+        cgroup = group.load(self.cgroup)
+        try:
+            return cgroup.frozen()
+        finally:
+            cgroup.close()
+
+    def document(self) -> "dict[str, Any]":
+        """Return the OCI state object (runtime.md, "State"), with runc's additions."""
+        status = self.status()
+        return {
+            "ociVersion": OCI_VERSION,
+            "id": self.id,
+            "pid": 0 if status == "stopped" else self.pid,
+            "status": status,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "created": self.created,
+            "owner": self.owner,
+            "annotations": self.annotations,
+        }
+
+
+def is_alive(pid: int, start_time: int) -> bool:
+    """Tell whether the very process that had ``pid`` and ``start_time`` still runs code."""
+    if not pid:
+        return False
+    try:
+        found = proc.stat(pid)
+    except ProcessLookupError:
+        return False
+    return found.alive and found.start_time == start_time
+
+
+def open_gate(directory: str) -> int:
+    """Open the FIFO of a created container for writing; -1 when nobody waits at its other end."""
+    try:
+        return posix.open(
+            f"{directory}/{GATE}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
+        )
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return -1
+        raise
+
+
+def lock(path: str) -> int:
+    """Lock the directory ``path`` and return the fd that holds the lock; OSError.
+
+    The lock is on the directory itself, so that no lock file is ever left or in the way.
+    """
+    fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except BaseException:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def lock_container(root: str, container_id: str) -> int:
+    """Lock a container against other commands and return the fd; NotFoundError."""
+    check_id(container_id)
+    path = f"{root}/{container_id}"
+    while True:
+        try:
+            fd = lock(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise missing(container_id) from None
+        except OSError as error:
+            raise system_failure("lock", error) from None
+        # While we waited it may have been deleted, and made again.
+        try:
+            if posix.stat(path).st_ino == posix.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            posix.close(fd)
+            raise missing(container_id) from None
+        posix.close(fd)
+
+
+def missing(container_id: str) -> NotFoundError:
+    """Return the error for a container that is not there; clients look for "does not exist"."""
+    return NotFoundError(f"container '{container_id}' does not exist")
+
+
+def reserve(state: State) -> "State | None":
+    """Make the directory of ``state`` and put it on record as being created by this process.
+
+    Returns None when the id is ours now, or the record of a creation that died midway: the caller
+    cleans up after it and tries again. Raises ConflictError when the id is taken.
+    """
+    pid = posix.getpid()
+    state.creator = (pid, proc.start_time(pid))
+    try:
+        files.make_dirs(state.root, 0o700)
+        # Under the root's lock a directory without a record can only be a dead one.
+        fd = lock(state.root)
+    except OSError as error:
+        raise system_failure("use the state directory", error) from None
+    try:
+        try:
+            posix.mkdir(state.directory, 0o700)
+        except FileExistsError:
+            found = _read(state.root, state.id)
+            if found is None:
+                return State(state.root, state.id)
+            if found.creator is not None and found.status() == "stopped":
+                return found
+            raise ConflictError(f"container with given ID already exists: {state.id}") from None
+        try:
+            state.save()
+        except BaseException:
+            remove(state)
+            raise
+    except OSError as error:
+        raise system_failure(f"put container {state.id} on record", error) from None
+    finally:
+        posix.close(fd)
+    return None
+
+
+def _read(root: str, container_id: str) -> "State | None":
+    try:
+        record = files.read_json(f"{root}/{container_id}/{_RECORD}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    state = State(root, container_id)
+    state.pid = record["pid"]
+    state.start_time = record["startTime"]
+    state.bundle = record["bundle"]
+    state.rootfs = record["rootfs"]
+    state.created = record["created"]
+    state.owner = record["owner"]
+    state.annotations = record["annotations"]
+    state.cgroup = record["cgroup"]
+    state.creator = tuple(record["creator"]) if record["creator"] else None
+    return state
+
+
+def load(root: str, container_id: str) -> State:
+    """Return the record of a container; NotFoundError, SystemFailure."""
+    check_id(container_id)
+    try:
+        state = _read(root, container_id)
+    except OSError as error:
+        raise system_failure("read the record of a container", error) from None
+    if state is None:
+        raise missing(container_id)
+    return state
+
+
+def load_all(root: str) -> "list[State]":
+    """Return the records of all containers below ``root``, by id; SystemFailure."""
+    states = []
+    try:
+        for name in sorted(posix.listdir(root)):
+            state = _read(root, name)
+            # Without a record: being made, or just deleted.
+            if state is not None:
+                states.append(state)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise system_failure("list containers", error) from None
+    return states
+
+
+def remove(state: State) -> None:
+    """Take the container's directory away, whatever part of it exists; OSError."""
+    try:
+        names = posix.listdir(state.directory)
+    except FileNotFoundError:
+        return
+    # The record goes last: as long as it is there, everything else can still be found.
+    for name in sorted(names, key=lambda name: name == _RECORD):
+        posix.unlink(f"{state.directory}/{name}")
+    posix.rmdir(state.directory)
+
+
+def timestamp() -> str:
+    """Return the time now as RFC 3339 with nanoseconds, in UTC."""
+    now = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    seconds, nanoseconds = divmod(now, 1_000_000_000)
+    when = time.gmtime(seconds)
+    return (
+        f"{when.tm_year:04}-{when.tm_mon:02}-{when.tm_mday:02}"
+        f"T{when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02}.{nanoseconds:09}Z"
+    )
