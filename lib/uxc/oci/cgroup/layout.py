@@ -1,0 +1,97 @@
+"""Which cgroup hierarchies this machine has, and where they are mounted (cgroups(7)).
+
+Three layouts exist: one v2 tree with all controllers (every OpenWrt since 22.03), v1 hierarchies
+only, and the hybrid: controllers on v1 hierarchies beside a v2 tree that has none or a few.
+"""
+
+from uxc import files
+
+# Hierarchies of v1 that exist on their own and can count and stop processes, best first.
+_TRACKERS = ("freezer", "pids", "devices", "memory", "cpu", "name=systemd")
+_NAMES = {"io": "blkio"}
+
+
+class Layout:
+    """Mount points: ``unified`` of the v2 tree (or empty), ``v1`` by controller or ``name=…``."""
+
+    __slots__ = ("_controllers", "unified", "v1")
+
+    def __init__(self, unified: str, v1: "dict[str, str]") -> None:
+        """Keep absolute paths without a trailing slash."""
+        self.unified = unified
+        self.v1 = v1
+        self._controllers: tuple[str, ...] | None = None
+
+    @property
+    def controllers(self) -> "tuple[str, ...]":
+        """The controllers that the v2 tree has at its root; OSError when they cannot be read."""
+        if self._controllers is None:
+            self._controllers = (
+                read_words(self.unified + "/cgroup.controllers") if self.unified else ()
+            )
+        return self._controllers
+
+    def version_of(self, controller: str) -> int:
+        """Return the version (1 or 2) that ``controller`` (v2's name) is bound to, 0 for none."""
+        if _NAMES.get(controller, controller) in self.v1:
+            return 1
+        return 2 if controller in self.controllers else 0
+
+    def mount_of(self, controller: str) -> str:
+        """Return where the v1 hierarchy of ``controller`` (v2's name) is mounted; KeyError."""
+        return self.v1[_NAMES.get(controller, controller)]
+
+    def tracker(self) -> str:
+        """Return the v1 hierarchy that knows the processes where no v2 tree is, empty for none."""
+        return next((name for name in _TRACKERS if name in self.v1), "")
+
+
+def read_words(path: str) -> "tuple[str, ...]":
+    """Return the words in a small cgroup file; OSError."""
+    return tuple(files.read_bytes(path).decode().split())
+
+
+def parse(mountinfo: str) -> Layout:
+    """Return the layout that the text of a mountinfo file (proc(5)) describes."""
+    unified = ""
+    v1: dict[str, str] = {}
+    for line in mountinfo.splitlines():
+        mount, separator, kind = line.partition(" - cgroup")
+        if not separator:
+            continue
+        words = mount.split(" ")
+        # Field 4 is the part of the hierarchy seen here; ".." lies outside this cgroup namespace.
+        if len(words) < 6 or words[3].startswith("/.."):
+            continue
+        point = _unescape(words[4])
+        if kind.startswith("2 "):
+            unified = unified or point
+            continue
+        # The options of the superblock name the controllers that share the hierarchy.
+        for option in kind.rsplit(" ", 1)[-1].split(","):
+            if option not in _SUPER_OPTIONS:
+                v1.setdefault(option, point)
+    return Layout(unified, v1)
+
+
+_SUPER_OPTIONS = (
+    "rw",
+    "ro",
+    "noprefix",
+    "clone_children",
+    "cpuset_v2_mode",
+    "xattr",
+    "favordynmods",
+)
+
+
+def _unescape(path: str) -> str:
+    if "\\" not in path:
+        return path
+    head, *rest = path.split("\\")
+    return head + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+
+
+def probe() -> Layout:
+    """Return the layout of the calling process's mount namespace; OSError."""
+    return parse(files.read_bytes("/proc/self/mountinfo").decode(errors="surrogateescape"))
