@@ -138,5 +138,3 @@ def without(scanner: "Scanner", section: "str | None", option: "str | None") -> 
         ):
             kept.append(Change(command, pointer.section or "", pointer.option, pointer.value))
     return kept
-
-

@@ -20,7 +20,7 @@ _BLANKS = b" \t\n\v\f\r"
 _NUL, _NEWLINE, _RETURN = 0, 10, 13
 _DOUBLE, _HASH, _SINGLE, _SEMICOLON, _BACKSLASH = b"\"#';\\"
 # A line with none of these, and at most one quoted word at its end, needs no buffer.
-_SPECIAL = b"\0\v\f\r\"#;\\"
+_SPECIAL = b'\0\v\f\r"#;\\'
 _FIRST_BUFFER = 32
 _READ_SIZE = 1 << 16
 
@@ -90,7 +90,7 @@ class Scanner:
         raise UciParseError(reason, self.line, self.position)
 
     def next_line(self) -> bool:
-        """Begin a statement with the next line; False when that line is empty or begins with NUL."""
+        """Begin a statement with the next line; False when it is empty or begins with NUL."""
         self.position = 0
         self._fill(0)
         return self._buffer[0] != _NUL

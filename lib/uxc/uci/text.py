@@ -105,7 +105,7 @@ class Importer:
         if kind == "config" and self._package is not None and 2 <= len(words) <= 3:
             type_name = decode(words[1])
             name = decode(words[2]) if len(words) == 3 else ""
-            if valid_type(type_name) and (len(words) == 2 or valid_name(name)):
+            if valid_type(type_name) and (len(words) == 2 or self._fits(type_name, name)):
                 self._config(type_name, name)
                 return True
         elif kind in ("option", "list") and self._section is not None and len(words) == 3:
@@ -114,6 +114,11 @@ class Importer:
                 self._option(name, decode(words[2]), kind == "list")
                 return True
         return False
+
+    def _fits(self, type_name: str, name: str) -> bool:
+        """Tell whether ``name`` is one, and no section of another type has it."""
+        known = None if self._package is None else self._package.section(name)
+        return valid_name(name) and (known is None or known.type == type_name)
 
     def _statements(self) -> None:
         """Read the statements of a line, which semicolons divide."""
@@ -157,6 +162,8 @@ class Importer:
             scanner.fail("invalid character in type field")
         name = self._read_name(required=False)
         scanner.end_of_command(self._strict)
+        if self._strict and name and not self._fits(type_name, name):
+            scanner.fail("section of different type overwrites prior section with same name")
         self._config(type_name, name)
 
     def _read_option(self, as_list: bool) -> None:
@@ -193,9 +200,6 @@ class Importer:
         pointer = Pointer(package.name, name, value=type_name)
         pointer.found_package = package
         pointer.found_section = package.section(name)
-        known = pointer.found_section
-        if known is not None and known.type != type_name and self._strict:
-            self._scanner.fail("section of different type overwrites prior section with same name")
         edits.set_value(pointer, self._merge, self._place)
         self._section = pointer.found_section
 
