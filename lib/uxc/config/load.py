@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from uxc.config.check import Judgement, judge
-from uxc.config.models import Container
 from uxc.config.problem import Problem
 from uxc.config.source import Given, Package, Section
 from uxc.paths import Paths
@@ -153,14 +152,17 @@ def _given(option: Option) -> Given:
 
 def judge_with(
     loaded: Loaded, section: str, values: Mapping[str, str | Sequence[str]]
-) -> tuple[Container | None, tuple[Problem, ...]]:
+) -> Loaded:
     """Say what ``loaded`` would be with one more container section, before anybody writes it.
 
     ``section`` is the name of the section, empty for an anonymous one, whose name is then in
-    ``values``; it replaces a section of that name. Returns the container, or None and the errors
-    that keep it out, those of its interfaces included.
+    ``values``; it replaces a section of that name. In the result the container is right or broken
+    with all that belongs to it, the interfaces that name it as their jail included. A file that
+    cannot be parsed takes no more sections: ``loaded`` comes back as it is.
     """
     uxc, network = loaded.packages
+    if not uxc.readable:
+        return loaded
     others = tuple(entry for entry in uxc.sections if not section or entry.name != section)
     options = {
         name: Given(values=(value,) if isinstance(value, str) else tuple(value))
@@ -176,11 +178,6 @@ def judge_with(
         options=options,
     )
     unreadable = tuple(problem for problem in loaded.problems if not problem.kind)
-    if not uxc.readable:
-        return None, unreadable
-    after = _loaded(
+    return _loaded(
         (replace(uxc, sections=(*others, added)), network), unreadable, loaded.fingerprint
     )
-    name = options["name"].values[0] if "name" in options else section
-    container = after.config.containers.get(name)
-    return container, () if container else after.broken.get(name, unreadable)
