@@ -1,7 +1,6 @@
 """Wrong configurations: the exact lines that are shown, and which containers stay right."""
 
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -67,17 +66,17 @@ UXC_CASES = {
     ),
     "all wrong options of all sections at once": (
         """\
-        config container 'web'
-        	option bundle 'web'
-        	option memory '64X'
+config container 'web'
+	option bundle 'web'
+	option memory '64X'
 
-        config container 'db'
-        	option bundle '/b'
-        	option pids '0'
+config container 'db'
+	option bundle '/b'
+	option pids '0'
 
-        config container 'ok'
-        	option bundle '/b'
-        """,
+config container 'ok'
+	option bundle '/b'
+""",
         [
             "/etc/config/uxc:2: container 'web': option 'bundle': 'web' is not an absolute path",
             "/etc/config/uxc:3: container 'web': option 'memory': '64X' is not a size",
@@ -103,13 +102,13 @@ UXC_CASES = {
     ),
     "a section name and an option name that are equal": (
         """\
-        config container 'web'
-        	option bundle '/b'
+config container 'web'
+	option bundle '/b'
 
-        config container 'other'
-        	option name 'web'
-        	option bundle '/b'
-        """,
+config container 'other'
+	option name 'web'
+	option bundle '/b'
+""",
         [
             "/etc/config/uxc:5: container 'web': option 'name': "
             "the name 'web' is taken by the section at /etc/config/uxc:1"
@@ -118,24 +117,24 @@ UXC_CASES = {
     ),
     "a disabled section with the same name": (
         """\
-        config container 'web'
-        	option bundle '/b'
+config container 'web'
+	option bundle '/b'
 
-        config container 'other'
-        	option name 'web'
-        	option enabled 'off'
-        	option bundle 'not even a path'
-        """,
+config container 'other'
+	option name 'web'
+	option enabled 'off'
+	option bundle 'not even a path'
+""",
         [],
         {"web"},
     ),
     "both overlays": (
         """\
-        config container 'web'
-        	option bundle '/b'
-        	option write_overlay_path '/c'
-        	option temp_overlay_size '10%'
-        """,
+config container 'web'
+	option bundle '/b'
+	option write_overlay_path '/c'
+	option temp_overlay_size '10%'
+""",
         [
             "/etc/config/uxc:4: container 'web': option 'temp_overlay_size': "
             "cannot be used together with option 'write_overlay_path'"
@@ -149,12 +148,12 @@ UXC_CASES = {
     ),
     "the wrong entry of a list": (
         """\
-        config container 'web'
-        	option bundle '/b'
-        	list env 'A=1'
-        	list env 'B'
-        	list mounts '/a:/b:rx'
-        """,
+config container 'web'
+	option bundle '/b'
+	list env 'A=1'
+	list env 'B'
+	list mounts '/a:/b:rx'
+""",
         [
             "/etc/config/uxc:4: container 'web': option 'env': 'B' has no '='",
             "/etc/config/uxc:5: container 'web': option 'mounts': "
@@ -204,7 +203,7 @@ UXC_CASES = {
 def test_uxc_file(case: tuple[str, list[str], set[str]], load_texts, prefix: Path) -> None:
     """A wrong section is told by its lines and left out; right ones go on."""
     text, lines, right = case
-    loaded = load_texts(dedent(text))
+    loaded = load_texts(text)
     assert shown(loaded, prefix) == lines
     assert set(loaded.config.containers) == right
 
@@ -419,7 +418,8 @@ NETWORK_CASES = {
     "an IPv6 address without its prefix": (
         other("option gateway '192.168.1.1'", "list ip6addr 'fd00::2'"),
         [
-            "/etc/config/network:20: interface 'virt0': option 'ip6addr': 'fd00::2' has no prefix length"
+            "/etc/config/network:20: interface 'virt0': option 'ip6addr': "
+            "'fd00::2' has no prefix length"
         ],
         {"web"},
     ),
