@@ -55,6 +55,10 @@ class Channel:
             raise_sent(data)
         raise AssertionError(f"{data!r} came where {wanted!r} was due")
 
+    def wait_closed(self) -> None:
+        """Wait until the other side has hung up; it says nothing more."""
+        self._sock.recv(1)
+
     def send_error(self, error: UxcError) -> None:
         """Send ``error`` to be raised on the other side."""
         parts = (error.kind, error.message, error.hint)

@@ -62,6 +62,8 @@ class FirstProcess:
         """Let the process outlive its maker, waiting for start."""
         try:
             self._channel.send(handshake.PARK)
+            # Until it hangs up our end would still be its end, by its parent death signal.
+            self._channel.wait_closed()
         except BrokenPipeError:
             raise SystemFailure("the container's first process died before start") from None
 
