@@ -2,20 +2,18 @@
 
 from dataclasses import dataclass, field
 
-AF_INET = 2
-AF_INET6 = 10
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """An address with its prefix length, as ``ip address add`` would take it.
 
-    Texts are as ``ipaddress`` writes them, so that equal addresses are equal values.
+    Texts are as ``ipaddress`` writes them, so that equal addresses are equal values; ``version``
+    is 4 or 6.
     """
 
     address: str
     prefix: int
-    family: int
+    version: int
     broadcast: str | None = None
 
     def __str__(self) -> str:
@@ -27,7 +25,7 @@ class Route:
     """A route through the interface that it belongs to; ``target`` is CIDR."""
 
     target: str
-    family: int
+    version: int
     gateway: str | None = None
 
     def __str__(self) -> str:
@@ -57,9 +55,8 @@ class Port:
 
     A cable has ``host`` (the end that stays) and ``device`` (the peer's name on the host, also its
     name again after a stop, when somebody else made the pair). A lent device has ``host`` None.
-    ``interface`` is the UCI section, for messages. ``macaddr`` and ``mtu`` are those inside, ``mtu``
-    of a cable those of both ends. Without ``required`` the container starts even when the device
-    is missing.
+    ``interface`` is the UCI section, for messages. ``macaddr`` is that of the end inside, ``mtu``
+    that of both ends. Without ``required`` the container starts even when a lent device is missing.
     """
 
     interface: str
