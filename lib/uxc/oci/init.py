@@ -110,13 +110,14 @@ def _run(plan: "Plan", around: Surroundings) -> int:
     _enter_namespaces(plan, around)
     rootfs = _build(plan, around)
     _set_names_and_settings(plan)
+    what = plan.program
+    cwd = program.open_directory(rootfs.fd, what.cwd)
     rootfs.make_paths_readonly()
     rootfs.mask()
     if plan.readonly_root:
         rootfs.make_readonly()
     rootfs.enter(around.pivot)
-    what = plan.program
-    program.enter_directory(rootfs.fd, what.cwd)
+    program.enter_directory(cwd, what.cwd)
     program.set_limits(what)
     program.own_stdio(what.uid)
     keep_admin = program.needs_admin_for_seccomp(what, around.seccomp)

@@ -283,15 +283,10 @@ def _capability_sets(
     for name in sorted(unknown):
         warnings.append(f"{SOURCE}: process.capabilities: {name} cannot be given here")
     bounding, permitted, inheritable, effective, ambient = masks
-    # capabilities(7): only what is permitted can be effective, only what is both permitted and
-    # inheritable can be ambient; the kernel would refuse the whole call.
-    for name, extra in (
-        ("effective", effective & ~permitted),
-        ("ambient", ambient & ~(permitted & inheritable)),
-    ):
-        if extra:
-            needs = "permitted" if name == "effective" else "permitted and inheritable"
-            warnings.append(f"{SOURCE}: process.capabilities.{name}: holds more than is {needs}")
+    if effective & ~permitted:
+        warnings.append(f"{SOURCE}: process.capabilities.effective: holds more than is permitted")
+    # capabilities(7): the kernel would refuse the whole call. No warning for ambient ones: what
+    # "runc spec" writes has them without the inheritable ones that they need.
     return capabilities.CapabilitySets(
         bounding,
         permitted,

@@ -50,17 +50,22 @@ def own_stdio(uid: int) -> None:
                 raise system_failure(f"give stream {fd} to user {uid}", error) from None
 
 
-def enter_directory(root: int, place: str) -> None:
-    """Make ``place`` in ``root`` the working directory, and make it when it is missing.
+def open_directory(root: int, place: str) -> int:
+    """Return an fd of the working directory ``place`` in ``root``, made when it is missing.
 
     Opened beneath the root: "/proc/self/fd/7" would be a way out (CVE-2024-21626).
     """
     try:
-        fd = path.make_in_root(root, place, directory=True)
-        try:
-            posix.fchdir(fd)
-        finally:
-            posix.close(fd)
+        return path.make_in_root(root, place, directory=True)
+    except OSError as error:
+        raise system_failure("open the working directory", error) from None
+
+
+def enter_directory(fd: int, place: str) -> None:
+    """Make the directory behind ``fd``, called ``place``, the working one and close ``fd``."""
+    try:
+        posix.fchdir(fd)
+        posix.close(fd)
     except OSError as error:
         raise system_failure(f"change directory to {place}", error) from None
 

@@ -112,7 +112,7 @@ class _Creation:
         self._process: FirstProcess | None = None
         self.state = state = State(options.root, options.id)
         state.bundle = absolute(options.bundle)
-        self._spec: Spec = spec.parse(_read_config(options, state.bundle))
+        self._spec: Spec = spec.parse(read_config(options))
         _, available, _ = caps.get()
         self._plan: Plan = plan.Plan(self._spec, state.bundle, available, state.warnings)
         _check_terminal(self._plan, options)
@@ -272,15 +272,17 @@ def absolute(path: str) -> str:
     return path.rstrip("/") or "/"
 
 
-def _read_config(options: CreateOptions, bundle: str) -> "dict[str, Any]":
+def read_config(options: CreateOptions) -> "dict[str, Any]":
+    """Return the document of the bundle, which may have been read before; InvalidError."""
     if options.config is not None:
         return options.config
+    path = f"{absolute(options.bundle)}/{CONFIG}"
     try:
-        config: dict[str, Any] = files.read_json(f"{bundle}/{CONFIG}")
+        config: dict[str, Any] = files.read_json(path)
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise InvalidError(
-            f"cannot read {bundle}/{CONFIG}: {reason}", "a bundle is a directory with config.json"
+            f"cannot read {path}: {reason}", "a bundle is a directory with config.json"
         ) from None
     return config
 
