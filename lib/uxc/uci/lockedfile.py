@@ -78,16 +78,17 @@ def overwrite(fd: int, data: bytes) -> None:
     write_all(fd, data)
 
 
-def replace(path: str, data: bytes, folder: str, name: str) -> None:
+def replace(path: str, data: bytes) -> None:
     """Put a file with ``data``, synced to the medium, in the place of ``path``, which must exist.
 
-    The new file is made in ``folder`` as ``.name.uci-XXXXXX``, gets the mode of the old one, and
-    takes the place of what ``path`` links to, if it is a symlink. Nothing remains of it when a
-    step fails (OSError).
+    If ``path`` is a symlink, it stays, and what it links to is replaced. The new file is made
+    beside the old one as ``.name.uci-XXXXXX`` and gets its mode. Nothing remains of it when a step
+    fails (OSError).
     """
     target = _link_target(path)
     mode = posix.stat(target).st_mode
-    fd, temporary = _make_temporary(f"{folder}/.{name}.uci-")
+    folder, slash, name = target.rpartition("/")
+    fd, temporary = _make_temporary(f"{folder}{slash}.{name}.uci-")
     try:
         try:
             write_all(fd, data)
@@ -118,5 +119,6 @@ def _link_target(path: str) -> str:
             target = posix.readlink(path)
         except OSError:
             return path
-        path = target if target[:1] == "/" else f"{path.rpartition('/')[0]}/{target}"
+        folder, slash, _ = path.rpartition("/")
+        path = target if target[:1] == "/" else f"{folder}{slash}{target}"
     return path

@@ -110,7 +110,6 @@ class Package:
         "problems",
         "saved",
         "sections",
-        "uses_conf2",
     )
 
     def __init__(self, name: str) -> None:
@@ -121,7 +120,6 @@ class Package:
         self.allocated = 0
         self.path = ""
         self.has_delta = False
-        self.uses_conf2 = False
         self.changes: list[Change] = []
         self.saved: list[Change] = []
         self.problems: list[UciParseError] = []

@@ -104,7 +104,7 @@ class Store:
         UciExceptionNotFound, UciIOError, UciParseError, UciExceptionInvalidInput (a name that none
         can have), UciDuplicate (it is loaded already).
         """
-        package_name, path, outside, conf2 = self._locate(name)
+        package_name, path, outside = self._locate(name)
         if _file_type(path) != _REGULAR:
             raise UciExceptionNotFound
         try:
@@ -113,24 +113,23 @@ class Store:
             raise UciIOError from error
         package = self._parse(Stream(data), package_name, path)
         package.path = path
-        package.uses_conf2 = conf2
         package.has_delta = not outside
         if package.has_delta:
             for folder in self.delta_path:
                 self._apply_delta(package, f"{folder}/{package.name}")
         return package
 
-    def _locate(self, name: str) -> "tuple[str, str, bool, bool]":
-        """Return package name, path, whether it is outside of confdir, whether in conf2dir."""
+    def _locate(self, name: str) -> "tuple[str, str, bool]":
+        """Return package name, path, and whether that is outside of our folders."""
         if name[:1] == "/" or name[:2] == "./":
-            return name.rpartition("/")[2], name, True, False
+            return name.rpartition("/")[2], name, True
         if name[:1] == ".":
             raise UciExceptionNotFound
         if not valid_type(name):
             raise UciExceptionInvalidInput
         if self.conf2dir and _file_type(f"{self.conf2dir}/{name}"):
-            return name, f"{self.conf2dir}/{name}", False, True
-        return name, f"{self.confdir}/{name}", False, False
+            return name, f"{self.conf2dir}/{name}", False
+        return name, f"{self.confdir}/{name}", False
 
     def _parse(self, stream: Stream, name: str, path: str) -> Package:
         package = self.import_text(stream, name, path)
@@ -259,7 +258,7 @@ class Store:
         # Others may have changed the file since it was read: their text, our deltas.
         self.unload(package)
         fresh = self._parse(stream, package.name, package.path)
-        fresh.path, fresh.has_delta, fresh.uses_conf2 = package.path, True, package.uses_conf2
+        fresh.path, fresh.has_delta = package.path, True
         applied = 0
         for folder in self.delta_path[:-1]:
             applied += self._apply_delta(fresh, f"{folder}/{fresh.name}")
@@ -301,9 +300,7 @@ class Store:
             raise UciIOError from error
 
     def _replace(self, package: Package) -> None:
-        folder = self.conf2dir if package.uses_conf2 else self.confdir
-        data = text.export(package, False, self.name_all)
-        lockedfile.replace(package.path, data, folder, package.name)
+        lockedfile.replace(package.path, text.export(package, False, self.name_all))
 
     def revert(self, pointer: Pointer) -> None:
         """Drop the changes of what ``pointer`` names from the delta file and load it again.
