@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+# No word of a command line can hold it (execve(2)).
+_BETWEEN_WORDS = "\0"
+
+
 class UsageError(InvalidError):
     """The command line itself is wrong; the program ends with exit code 2."""
 
@@ -33,15 +37,27 @@ class Option:
 
 
 class Operand:
-    """One word that is no option, by its place; ``optional`` ones come last."""
+    """One word that is no option, by its place; ``optional`` ones come last.
 
-    __slots__ = ("help", "name", "optional")
+    A ``repeated`` one, at the very end, takes all words that are left.
+    """
 
-    def __init__(self, name: str, help: str, optional: bool = False) -> None:
+    __slots__ = ("help", "name", "optional", "repeated")
+
+    def __init__(
+        self, name: str, help: str, optional: bool = False, repeated: bool = False
+    ) -> None:
         """``name`` is as the usage line shows it, in capitals."""
         self.name = name
         self.help = help
         self.optional = optional
+        self.repeated = repeated
+
+    @property
+    def usage(self) -> str:
+        """The operand in a usage line."""
+        name = self.name + "…" if self.repeated else self.name
+        return f"[{name}]" if self.optional else name
 
     @property
     def key(self) -> str:
@@ -65,6 +81,10 @@ class Arguments:
     def text(self, key: str, default: str = "") -> str:
         """Return the value of ``key``, or ``default``."""
         return self._values.get(key, default)
+
+    def words(self, key: str) -> "list[str]":
+        """Return all words of the repeated operand ``key``."""
+        return self._values[key].split(_BETWEEN_WORDS) if key in self._values else []
 
 
 HELP = Option("--help -h", "", "show this text")
@@ -93,7 +113,7 @@ class Syntax:
     def usage(self) -> str:
         """Return the usage line."""
         words = [self.command]
-        words += (f"[{entry.name}]" if entry.optional else entry.name for entry in self.operands)
+        words += (entry.usage for entry in self.operands)
         if len(self.options) > 1:
             words.append("[OPTION…]")
         return "uxc " + " ".join(words)
@@ -152,6 +172,9 @@ class Syntax:
         self._wrong(f"unknown option '{name}'{_suggestion(name, known)}")
 
     def _place(self, plain: "list[str]", values: "dict[str, str]") -> None:
+        last = len(self.operands) - 1
+        if last >= 0 and self.operands[last].repeated and len(plain) > last:
+            plain = [*plain[:last], _BETWEEN_WORDS.join(plain[last:])]
         for entry, word in zip(self.operands, plain, strict=False):
             if entry.key in values:
                 self._wrong(f"{entry.name} is given twice")

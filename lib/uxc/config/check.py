@@ -18,12 +18,14 @@ class Judgement:
     """What the two files say.
 
     ``broken`` has, for each container that is left out of ``config``, the errors that left it out;
-    ``disabled`` the containers that ``enabled '0'`` makes ignored.
+    ``noted`` for every container all that was found in its section and in its wiring, warnings
+    too; ``disabled`` the containers that ``enabled '0'`` makes ignored.
     """
 
     config: Config = field(default_factory=Config)
     problems: tuple[Problem, ...] = ()
     broken: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
+    noted: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
     disabled: dict[str, Place] = field(default_factory=dict)
 
 
@@ -53,7 +55,8 @@ def judge(uxc: Package, network: Package) -> Judgement:
     plugs.check_inner_names(ours)
     plugs.check_addresses(wires, ours)
     strangers = _strangers(foreign, names, uxc.file) if uxc.readable else []
-    broken = _broken(containers, wires, ours)
+    noted = _by_container(containers, wires, ours)
+    broken = {name: errors for name, found in noted.items() if (errors := _errors(found))}
     return Judgement(
         config=_config(containers, wires, ours, broken),
         problems=_in_order(
@@ -66,6 +69,7 @@ def judge(uxc: Package, network: Package) -> Judgement:
             strangers,
         ),
         broken=broken,
+        noted=noted,
         disabled=containers.disabled,
     )
 
@@ -85,23 +89,22 @@ def _strangers(foreign: list[JailedInterface], names: set[str], file: str) -> li
 
 
 def _errors(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(dict.fromkeys(problem for problem in problems if problem.is_error))
+    return tuple(problem for problem in problems if problem.is_error)
 
 
-def _broken(
+def _by_container(
     containers: Containers, wires: Network, ours: list[JailedInterface]
 ) -> dict[str, tuple[Problem, ...]]:
-    """Collect for each container the errors of its sections and of every device it needs."""
-    blamed: dict[str, list[Problem]] = {}
+    """Collect for each container the problems of its sections and of every device it needs."""
+    noted: dict[str, list[Problem]] = {}
     for entry in containers.entries:
-        blamed.setdefault(entry.name, []).extend(entry.reading.problems)
+        noted.setdefault(entry.name, []).extend(entry.reading.problems)
     for interface in ours:
-        blame = blamed.setdefault(interface.jail, [])
-        blame += interface.reading.problems
+        found = noted.setdefault(interface.jail, [])
+        found += interface.reading.problems
         for device in plugs.chain_of(wires, interface):
-            blame += device.reading.problems
-    found = {name: _errors(problems) for name, problems in blamed.items() if name}
-    return {name: errors for name, errors in found.items() if errors}
+            found += device.reading.problems
+    return {name: tuple(dict.fromkeys(found)) for name, found in noted.items() if name}
 
 
 def _config(

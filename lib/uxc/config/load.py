@@ -64,6 +64,7 @@ def _loaded(
         config=config,
         problems=(*unreadable, *judgement.problems),
         broken=broken,
+        noted=judgement.noted,
         disabled=judgement.disabled,
         packages=packages,
         fingerprint=state,
@@ -150,9 +151,7 @@ def _given(option: Option) -> Given:
     return Given(values=(option.value,), places=((option.file, option.line),))
 
 
-def judge_with(
-    loaded: Loaded, section: str, values: Mapping[str, str | Sequence[str]]
-) -> Loaded:
+def judge_with(loaded: Loaded, section: str, values: Mapping[str, str | Sequence[str]]) -> Loaded:
     """Say what ``loaded`` would be with one more container section, before anybody writes it.
 
     ``section`` is the name of the section, empty for an anonymous one, whose name is then in
