@@ -48,10 +48,12 @@ def _send(waiting: list[tuple[Op, Message]], world: World) -> None:
         if answer.error is not None:
             raise StepError(op, answer.error)
     for op, answer in zip(made, answers[len(waiting) :], strict=True):
-        index = observe.index_in(answer)
-        if index is None:
+        found = observe.indexes_in(answer)
+        if found is None:
             raise StepError(op, OSError(errno.ENODEV, os.strerror(errno.ENODEV)))
-        world.remember(op.side, op.link, index)
+        world.remember(op.side, op.link, found[0])
+        if isinstance(op, ops.MakeCable):
+            world.remember("inside", op.name, found[1])
     for op, _ in waiting:
         if isinstance(op, ops.MoveIn):
             world.forget(op.side, op.link)

@@ -1,6 +1,7 @@
 """Look at the kernel: what it has of the links that one wiring is about, as a Snapshot."""
 
 import errno
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from struct import Struct
@@ -34,7 +35,7 @@ def observe(want: Wiring, ledger: Ledger, host: Socket, inside: Socket, netns_fd
     """
     names = list(dict.fromkeys(_host_names(want, ledger)))
     requests = [get_link(name) for name in names]
-    requests.append(Message(rtnl.RTM_GETNSID, 0, {"attrs": [("NETNSA_FD", netns_fd)]}))
+    requests.append(_get_nsid(netns_fd))
     *answers, numbered = host.batch(requests)
     links = {link.name: link for link in _links(answers, host) if link is not None}
     addressed = [name for name in dict.fromkeys(_addressed_names(want)) if name in links]
@@ -61,10 +62,10 @@ def all_links(sock: Socket) -> dict[str, Link]:
 
 def addresses(sock: Socket, link: Link) -> tuple[Address, ...]:
     """Return the addresses of one link; OSError."""
-    request = Message(rtnl.RTM_GETADDR, 0, {"index": link.index})
-    return tuple(address for _, address in _addresses(sock, request))
+    return tuple(address for _, address in _addresses(sock, link.index))
 
 
+@functools.lru_cache(maxsize=256)
 def get_link(selector: str | int | None) -> Message:
     """Return the request for one link, by name or by index, or for all, when it is dumped."""
     if isinstance(selector, int):
@@ -73,10 +74,33 @@ def get_link(selector: str | int | None) -> Message:
     return Message(rtnl.RTM_GETLINK, 0, {"attrs": [*name, _NO_STATISTICS]})
 
 
-def index_in(answer: Answer) -> int | None:
-    """Return the index of the link that ``get_link`` asked for; None when there is none."""
+@functools.lru_cache(maxsize=64)
+def _get_nsid(netns_fd: int) -> Message:
+    return Message(rtnl.RTM_GETNSID, 0, {"attrs": [("NETNSA_FD", netns_fd)]})
+
+
+@functools.lru_cache(maxsize=64)
+def _get_addresses(index: int) -> Message:
+    return Message(rtnl.RTM_GETADDR, 0, {"index": index})
+
+
+@functools.lru_cache(maxsize=2)
+def _get_routes(version: int) -> Message:
+    """Return the request for the static routes of the main table."""
+    fields = {"table": RT_TABLE_MAIN, "proto": RTPROT_STATIC, "type": RTN_UNICAST}
+    return Message(rtnl.RTM_GETROUTE, 0, {"family": int(rtnl.FAMILY[version]), **fields})
+
+
+def indexes_in(answer: Answer) -> tuple[int, int] | None:
+    """Return the index of the link that ``get_link`` asked for, and that of its peer.
+
+    None when there is no such link; 0 for the peer that it does not have.
+    """
     body = _body(answer)
-    return _IFINFOMSG.unpack_from(body)[2] if body else None
+    if body is None:
+        return None
+    link, _ = _parse_link(body)
+    return link.index, link.peer
 
 
 def _body(answer: Answer) -> bytes | None:
@@ -165,7 +189,7 @@ def _inside(sock: Socket, want: Wiring, ledger: Ledger) -> Side:
     if not names:
         return Side(links=links)
     found: dict[str, tuple[Address, ...]] = {}
-    for index, address in _addresses(sock, Message(rtnl.RTM_GETADDR, 0, {})):
+    for index, address in _addresses(sock, 0):
         if index in names:
             found[names[index]] = (*found.get(names[index], ()), address)
     wanted = {route.version for port in want.ports for route in port.routes}
@@ -178,9 +202,9 @@ def _inside(sock: Socket, want: Wiring, ledger: Ledger) -> Side:
     return Side(links=links, addresses=found, routes=routes)
 
 
-def _addresses(sock: Socket, request: Message) -> Iterator[tuple[int, Address]]:
-    """Yield the addresses that ``request`` asks for, each with the index of its link."""
-    for body in sock.dump(request):
+def _addresses(sock: Socket, index: int) -> Iterator[tuple[int, Address]]:
+    """Yield the addresses of one link, or of all for 0, each with the index of its link."""
+    for body in sock.dump(_get_addresses(index)):
         family, prefix, _, _, index = _IFADDRMSG.unpack_from(body)
         if family not in rtnl.VERSION:
             continue
@@ -202,10 +226,8 @@ def _addresses(sock: Socket, request: Message) -> Iterator[tuple[int, Address]]:
 
 def _routes(sock: Socket, version: int) -> Iterator[tuple[int, Route]]:
     """Yield the static routes of the main table, each with the index of its link."""
-    family = int(rtnl.FAMILY[version])
-    fields = {"family": family, "table": RT_TABLE_MAIN, "proto": RTPROT_STATIC}
     try:
-        bodies = sock.dump(Message(rtnl.RTM_GETROUTE, 0, {**fields, "type": RTN_UNICAST}))
+        bodies = sock.dump(_get_routes(version))
     except OSError as error:
         # IPv4 makes its main table with the first route in it.
         if error.errno != errno.ENOENT:

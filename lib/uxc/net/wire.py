@@ -82,7 +82,7 @@ def wire(paths: Paths, wiring: Wiring, netns_fd: int) -> list[str]:
             if wiring.dns:
                 _write_in_place(resolver_path(paths, name), dns.resolv_conf(wiring.dns))
             return plan.describe()
-    except StepError as failure:
+    except (StepError, UxcError) as failure:
         raise _explained(name, failure) from None
     except OSError as error:
         raise system_failure(f"wire {name}", error) from None
@@ -179,9 +179,9 @@ def resolver_path(paths: Paths, container: str) -> str:
     return f"{paths.net_dir}/{container}.resolv.conf"
 
 
-def _explained(name: str, failure: StepError) -> UxcError:
+def _explained(name: str, failure: StepError | UxcError) -> UxcError:
     """Return the error for a user; what went wrong on the way back is told in the same line."""
-    error = explain(name, failure)
+    error = explain(name, failure) if isinstance(failure, StepError) else failure
     more = getattr(failure, "__notes__", ())
     return type(error)("; ".join((error.message, *more)), error.hint)
 

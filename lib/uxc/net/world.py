@@ -84,9 +84,10 @@ class World:
         known = self._indexes.get((op.side, name))
         if known is None:
             (answer,) = self.socket(op.side).batch([observe.get_link(name)])
-            known = observe.index_in(answer)
-            if known is None:
+            found = observe.indexes_in(answer)
+            if found is None:
                 raise StepError(op, OSError(errno.ENODEV, os.strerror(errno.ENODEV)))
+            known = found[0]
             self._indexes[op.side, name] = known
         return known
 
