@@ -24,7 +24,7 @@ interface with `jail`, its cable and the cable's bridge count as parts of the co
 
 Truth values are `1 on true yes enabled` and `0 off false no disabled`. Sizes take `K`, `M`, `G`
 and `T` (powers of 1024), times `s`, `m`, `h` and `d`. A list may be written as several `list` lines
-or, where its values have no blanks, as one `option` with blanks between them.
+or, except `env` and `mounts`, as one `option` with blanks between the values.
 """
 
 _FILES = {

@@ -56,18 +56,56 @@ class Network:
     # Sections that act on a device or on an interface from outside, and which one.
     beside: list[tuple[Section, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    # Hundreds of cables may end in one bridge: every look-up goes by one of these.
+    _by_name: dict[str, Device] = field(default_factory=dict)
+    _by_peer: dict[str, Device] = field(default_factory=dict)
+    _by_port: dict[str, list[Device]] = field(default_factory=dict)
+    _settings: dict[str, list[Device]] = field(default_factory=dict)
+    _standing: dict[str, Section] = field(default_factory=dict)
+
+    def add(self, device: Device) -> None:
+        """Add a device; the first one of a name is the one that is found."""
+        self.devices.append(device)
+        if device.kind:
+            self._by_name.setdefault(device.name, device)
+        elif device.enabled:
+            self._settings.setdefault(device.name, []).append(device)
+        if device.peer:
+            self._by_peer.setdefault(device.peer, device)
+        for port in device.ports:
+            self._by_port.setdefault(port, []).append(device)
+
+    def add_host(self, host: HostInterface) -> None:
+        """Add an interface of the host."""
+        self.hosts.append(host)
+        self._standing.setdefault(host.interface.device, host.section)
+
+    def plug(self, bridge: Device, port: str) -> None:
+        """Give ``bridge`` one port more."""
+        bridge.ports = (*bridge.ports, port)
+        if bridge.bridge:
+            bridge.bridge = replace(bridge.bridge, ports=bridge.ports)
+        self._by_port.setdefault(port, []).append(bridge)
 
     def device(self, name: str) -> Device | None:
         """Return the device that a section with a type declares under ``name``."""
-        return next((entry for entry in self.devices if entry.name == name and entry.kind), None)
+        return self._by_name.get(name)
 
     def cable(self, peer: str) -> Device | None:
         """Return the veth whose other end is ``peer``."""
-        return next((entry for entry in self.devices if peer and entry.peer == peer), None)
+        return self._by_peer.get(peer)
 
     def bridges_of(self, port: str) -> list[Device]:
         """Return the bridges that have ``port``, those that are switched off left out."""
-        return [entry for entry in self.devices if entry.enabled and port in entry.ports]
+        return [bridge for bridge in self._by_port.get(port, ()) if bridge.enabled]
+
+    def stands_on(self, device: str) -> Section | None:
+        """Return the first interface of the host that stands on ``device``."""
+        return self._standing.get(device)
+
+    def settings_of(self, name: str) -> list[Device]:
+        """Return the sections without a type that have settings for the device ``name``."""
+        return self._settings.get(name, [])
 
 
 # Types of section that change a device or an interface, and the options that name which.
@@ -139,7 +177,7 @@ def _add_device(network: Network, section: Section) -> None:
         if reading.is_right:
             values = _without(reading.values, "type", "enabled")
             device.bridge = Bridge(place=place_of(section), **values)
-    network.devices.append(device)
+    network.add(device)
 
 
 def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -151,7 +189,7 @@ def _add_host_interface(network: Network, section: Section) -> None:
     name = words[0] if words else ""
     if section.text("type") == "bridge":
         name = f"br-{section.name}"
-        network.devices.append(_implied_bridge(section, name))
+        network.add(_implied_bridge(section, name))
     reading = Reading(section)
     interface = Interface(
         name=section.name,
@@ -161,7 +199,7 @@ def _add_host_interface(network: Network, section: Section) -> None:
         addresses=_host_addresses(reading) if section.text("proto") == "static" else (),
     )
     network.problems += reading.problems
-    network.hosts.append(HostInterface(section, interface))
+    network.add_host(HostInterface(section, interface))
 
 
 def _implied_bridge(section: Section, name: str) -> Device:
@@ -223,11 +261,13 @@ def _plug_old_ports(network: Network, section: Section) -> None:
     for index, value in enumerate(given.values):
         for port in value.split():
             if port not in words:
-                _plug(reading, target, words[0], port, index)
+                _plug(network, reading, target, words[0], port, index)
     network.problems += reading.problems
 
 
-def _plug(reading: Reading, target: Device | None, name: str, port: str, index: int) -> None:
+def _plug(
+    network: Network, reading: Reading, target: Device | None, name: str, port: str, index: int
+) -> None:
     reason = f"netifd does not read '{port}' beside option device '{name}'"
     if target is None or target.kind != "bridge":
         reading.warn(
@@ -250,6 +290,4 @@ def _plug(reading: Reading, target: Device | None, name: str, port: str, index: 
         reading.warn("ifname", error.message, error.hint, index=index)
         return
     if port not in target.ports:
-        target.ports = (*target.ports, port)
-        if target.bridge:
-            target.bridge = replace(target.bridge, ports=target.ports)
+        network.plug(target, port)

@@ -67,8 +67,8 @@ def _check_host_end(network: Network, cable: Device) -> None:
     """The host's end is in at most one bridge, or an interface of the host stands on it."""
     bridges = network.bridges_of(cable.name)
     users = [bridge.reading.section for bridge in bridges]
-    stood_on = [host.section for host in network.hosts if host.interface.device == cable.name]
-    users += stood_on[:1]
+    standing = network.stands_on(cable.name)
+    users += [standing] if standing else []
     for user in users[1:]:
         reading = Reading(user)
         option = next((name for name in ("ports", "ifname", "device") if name in user.options), "")
@@ -105,14 +105,13 @@ def check_device_of(network: Network, entry: JailedInterface) -> None:
         _check_other_end(network, entry, cable)
     elif device is not None:
         _refuse_device(entry, option, device)
-    for settings in network.devices:
-        if not settings.kind and settings.enabled and settings.name == entry.device:
-            _note_extra(settings.reading, frozenset(("name", "enabled")), settings.name)
+    for settings in network.settings_of(entry.device):
+        _note_extra(settings.reading, frozenset(("name", "enabled")), settings.name)
 
 
 def _check_other_end(network: Network, entry: JailedInterface, cable: Device) -> None:
     bridges = network.bridges_of(cable.name)
-    if not bridges and not any(host.interface.device == cable.name for host in network.hosts):
+    if not bridges and network.stands_on(cable.name) is None:
         entry.reading.warn(
             "",
             f"the other end of '{entry.device}', '{cable.name}', is in no bridge",
