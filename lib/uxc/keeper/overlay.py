@@ -47,8 +47,8 @@ def mount_if_wanted(bundle: str) -> None:
         mount.set_propagation("/", const.MS_SLAVE)
         if not layer:
             layer = f"{bundle}/{_LAYER}"
-            options = (f"size={wanted['size']}", "mode=0755")
-            _attach(mount.new_filesystem("tmpfs", "tmpfs", options), layer)
+            memory = (f"size={wanted['size']}", "mode=0755")
+            _attach(mount.new_filesystem("tmpfs", "tmpfs", memory), layer)
         upper, work = f"{layer}/upper", f"{layer}/work"
         _make_upper(upper, lower)
         files.make_dirs(work, 0o700)
