@@ -9,12 +9,13 @@ import _socket
 
 from uxc import files, protocol
 from uxc.errors import ConflictError, InvalidError, NotFoundError, UxcError
-from uxc.keeper import exits, output, ring
+from uxc.keeper import exits, output, overlay, ring
 from uxc.keeper.container import CREATED, CREATING, RUNNING, STOPPED, Container
 from uxc.keeper.loop import READ
 from uxc.keeper.viewers import Audience
 from uxc.linux import proc
-from uxc.oci import runtime
+from uxc.oci import init, plan, process, runtime, spec, spec_resources, spec_seccomp
+from uxc.oci.cgroup import group, layout, setup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from uxc.keeper.loop import Loop
     from uxc.keeper.server import Request
     from uxc.paths import Paths
+
+# The core imports these when it needs them. A worker would have to do so for each container.
+IMPORTED_BEFORE_FORK = (
+    group,
+    init,
+    layout,
+    plan,
+    process,
+    setup,
+    spec,
+    spec_resources,
+    spec_seccomp,
+)
 
 _NAME_BYTES = 255
 _NAME_EXTRA = frozenset("_-.+")
@@ -125,10 +139,17 @@ class Containers:
             raise InvalidError(f"no signal has the number {signal}")
         if container.status == CREATING:
             raise ConflictError(f"container '{container.name}' is still being created")
-        # The pid cannot be somebody else's: it is our unreaped child, or the core asks the
-        # kernel for its start time.
-        runtime.kill(self._paths.container_root, container.name, signal, request.flag("all"))
-        request.succeed()
+        root, name = self._paths.container_root, container.name
+        if not request.flag("all"):
+            runtime.kill(root, name, signal)
+            request.succeed()
+            return
+        # No process must escape by a fork meanwhile: the core may have to freeze them first.
+        self._children.work(
+            "signal the container",
+            lambda _report: runtime.kill(root, name, signal, True),
+            lambda _result, error: answer(request, error),
+        )
 
     def delete(self, request: Request) -> None:
         """Remove a container that has ended; with ``force`` one in any other state, too."""
@@ -303,24 +324,22 @@ def _progress(container: Container, message: dict[str, Any], fds: list[int]) -> 
 
 def _build(report: Report, paths: Paths, name: str, bundle: str, console_fd: int) -> dict[str, Any]:
     """Create the container; runs in a worker, whose orphan the container's init becomes."""
-    config = files.read_json(f"{bundle}/config.json")
+    config = files.read_json(f"{bundle}/{runtime.CONFIG}")
     process = config.get("process") if isinstance(config, dict) else None
     stdio = (0, 1, 2)
     # A wrong type is refused below, by the core's reader.
-    if not (isinstance(process, dict) and process.get("terminal") is True):
+    terminal = isinstance(process, dict) and process.get("terminal") is True
+    if not terminal:
         directory = f"{paths.output_dir}/{name}"
         output.make(directory)
         report.progress({"terminal": False})
         stdio = (0, *output.open_writers(directory))
-    options = runtime.CreateOptions(
-        root=paths.container_root,
-        id=name,
-        bundle=bundle,
-        config=config,
-        console_fd=console_fd,
-        stdio=stdio,
-        cgroup_parent=paths.cgroup_parent,
-        seccomp_dir=paths.seccomp_dir,
-    )
+    options = runtime.CreateOptions(paths.container_root, name, bundle, paths.seccomp_dir)
+    options.config = config
+    options.stdio = stdio
+    options.cgroup_parent = paths.cgroup_parent
+    if terminal:
+        options.console_fd = console_fd
+    overlay.mount_if_wanted(bundle)
     state = runtime.create(options)
     return {"pid": state.pid, "start_time": state.start_time}
