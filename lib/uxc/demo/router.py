@@ -108,6 +108,8 @@ class Router:
         self._mounted: list[Path] = []
         config = self.prefix / "etc/config"
         config.mkdir(parents=True)
+        # As every system has it; libuci makes the save folder in there and not its parents.
+        (self.prefix / "tmp").mkdir()
         (config / "network").write_text(network)
         (config / "uxc").write_text("")
 
