@@ -44,9 +44,24 @@ class Session:
         write_all(1, text.encode(errors="surrogateescape") + b"\n")
 
     def out_json(self, value: object) -> None:
-        """Print ``value`` as one line of JSON."""
-        self.out(jsontext.dumps(value))
+        """Print ``value`` as JSON, laid out for people."""
+        self.out(_laid_out(value, ""))
 
     def note(self, text: str) -> None:
         """Print a line for people on stderr."""
         write_all(2, f"uxc: {text}\n".encode(errors="surrogateescape"))
+
+
+def _laid_out(value: "Any", margin: str) -> str:
+    """Return JSON with one member a line; the C encoder knows no indentation."""
+    inner = margin + "  "
+    if isinstance(value, dict) and value:
+        lines = (
+            f"{inner}{jsontext.dumps(key)}: {_laid_out(each, inner)}"
+            for key, each in value.items()
+        )
+        return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        lines = (inner + _laid_out(each, inner) for each in value)
+        return "[\n" + ",\n".join(lines) + f"\n{margin}]"
+    return jsontext.dumps(value)

@@ -154,7 +154,10 @@ def _serve(paths: Paths) -> int:
     os.umask(0o022)
     try:
         files.make_dirs(paths.run)
-        files.make_dirs(paths.bundle_dir)
+        # Now, so that the first container leaves nothing behind when it goes.
+        files.make_dirs(paths.bundle_dir, 0o711)
+        for directory in (paths.container_root, paths.output_dir):
+            files.make_dirs(directory, 0o700)
         lock = files.lock(paths.manager_lock, wait=False)
     except BlockingIOError:
         raise ConflictError(

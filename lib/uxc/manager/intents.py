@@ -1,6 +1,7 @@
 """What the user wishes to run, kept in run-time state: it outlives the manager, not a boot."""
 
 import logging
+import os
 
 from uxc import files
 from uxc.errors import InvalidError, system_failure
@@ -42,7 +43,10 @@ class Intents:
         else:
             wishes[name] = wish
         try:
-            files.write_json(self._path, wishes)
+            if wishes:
+                files.write_json(self._path, wishes)
+            else:
+                os.unlink(self._path)
         except OSError as error:
             raise system_failure(f"write {self._path}", error) from None
         self._wishes = wishes

@@ -7,11 +7,9 @@ from uxc.config.models import Config
 from uxc.errors import UxcError
 from uxc.manager import addresses, wiring
 from uxc.manager.records import STOPPED, UNINITIALIZED, Record
+from uxc.oci.state import OCI_VERSION
 
 log = logging.getLogger(__name__)
-
-# The version of the runtime specification that these documents follow.
-OCI_VERSION = "1.2.1"
 
 
 def listed(name: str, record: Record | None, config: Config, keeper_pid: int) -> dict[str, Any]:
