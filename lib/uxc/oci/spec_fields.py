@@ -10,7 +10,7 @@ from uxc.errors import InvalidError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn, TypeVar
 
     Node = dict[str, Any]
@@ -121,7 +121,7 @@ def absolute_path(node: "Node", key: str, where: str) -> str:
     return value
 
 
-def one_of(allowed: "tuple[str, ...]") -> str:
+def one_of(allowed: "Iterable[str]") -> str:
     """Return the sentence that lists the allowed values."""
     return "must be one of " + ", ".join(allowed)
 

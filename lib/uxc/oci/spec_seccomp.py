@@ -110,11 +110,15 @@ class Seccomp:
         "flags",
         "listener_metadata",
         "listener_path",
+        "node",
         "syscalls",
+        "where",
     )
 
     def __init__(self, node: "Node", where: str) -> None:
-        """Read the object at ``where``; InvalidError."""
+        """Read the object at ``where``; both are kept, for its digest and for later errors."""
+        self.node = node
+        self.where = where
         self.default_action = need_choice(node, "defaultAction", where, ACTIONS)
         self.default_errno_ret = _errno(node, "defaultErrnoRet", where, self.default_action)
         self.architectures = choices(node, "architectures", where, ARCHITECTURES)
@@ -122,7 +126,8 @@ class Seccomp:
         self.listener_path = text(node, "listenerPath", where)
         self.listener_metadata = text(node, "listenerMetadata", where)
         if self.listener_metadata and not self.listener_path:
-            refuse(where, "listenerPath", "is missing: listenerMetadata is for its reader")
+            empty = "listenerPath" in node
+            refuse(where, "listenerPath", "must not be empty" if empty else "is missing")
         self.syscalls = items_of(node, "syscalls", where, Syscall)
 
 
