@@ -102,7 +102,12 @@ def _document(data: bytes, path: str) -> "dict[str, Any]":
 
 
 def _judge(config: "dict[str, Any]", path: str) -> None:
-    problems = judge.judge(config)
+    try:
+        problems = judge.judge(config)
+    except ImportError:
+        # No jsonschema on this machine (it needs Rust, which not every target has): the reader
+        # below refuses the same documents, and tells of the first problem only.
+        problems = []
     if problems:
         lines = [
             f"{path}: {where}: {text}" if where else f"{path}: {text}" for where, text in problems

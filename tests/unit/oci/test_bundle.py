@@ -95,6 +95,23 @@ def test_missing_root_filesystem_is_told(write: Write, tmp_path: Path) -> None:
     ]
 
 
+def test_without_jsonschema_the_first_problem_is_told(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that has no jsonschema is as strict; only the list is shorter."""
+
+    def refuse(config: object) -> list[tuple[str, str]]:
+        raise ModuleNotFoundError("No module named 'jsonschema'", name="jsonschema")
+
+    process = RIGHT["process"] | {"args": ["sh", 1], "cwd": 7}
+    directory = write(RIGHT | {"process": process})
+    everything = problems(directory)
+    monkeypatch.setattr(judge, "judge", refuse)
+    (line,) = problems(directory)
+    assert line in everything
+    assert read(str(write(RIGHT))).config == RIGHT
+
+
 def test_document_that_was_judged_is_not_judged_again(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
