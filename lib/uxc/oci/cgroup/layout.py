@@ -55,13 +55,16 @@ def parse(mountinfo: str) -> Layout:
     """Return the layout that the text of a mountinfo file (proc(5)) describes."""
     unified = ""
     v1: dict[str, str] = {}
-    for line in mountinfo.splitlines():
-        mount, separator, kind = line.partition(" - cgroup")
-        if not separator:
+    mounts = [line.split(" ") for line in mountinfo.splitlines()]
+    hidden = _hidden(mounts)
+    for words in mounts:
+        at = words.index("-") if "-" in words else len(words)
+        kind = " ".join(words[at + 1 :])
+        if not kind.startswith("cgroup") or words[0] in hidden:
             continue
-        words = mount.split(" ")
+        kind = kind.removeprefix("cgroup")
         # Field 4 is the part of the hierarchy seen here; ".." lies outside this cgroup namespace.
-        if len(words) < 6 or words[3].startswith("/.."):
+        if at < 6 or words[3].startswith("/.."):
             continue
         point = _unescape(words[4])
         if kind.startswith("2 "):
@@ -72,6 +75,26 @@ def parse(mountinfo: str) -> Layout:
             if option not in _SUPER_OPTIONS:
                 v1.setdefault(option, point)
     return Layout(unified, v1)
+
+
+def _hidden(mounts: "list[list[str]]") -> "set[str]":
+    """Return the ids of mounts that no path reaches, because another one lies on top of them.
+
+    What covers a mount has it as its parent and the same mount point; what was mounted below a
+    covered one is out of reach with it.
+    """
+    known = {words[0]: (words[1], words[4]) for words in mounts if len(words) > 4}
+    covered = {
+        parent
+        for number, (parent, point) in known.items()
+        if parent != number and known.get(parent, ("", ""))[1] == point
+    }
+    hidden = set(covered)
+    # A mount is listed after its parent.
+    for number, (parent, point) in known.items():
+        if parent in hidden and known[parent][1] != point:
+            hidden.add(number)
+    return hidden
 
 
 _SUPER_OPTIONS = (
