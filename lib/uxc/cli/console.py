@@ -202,10 +202,9 @@ class _Session:
         """Print one packet; return the exit code when it was the last."""
         try:
             packet = posix.read(self._viewer, _PACKET_BYTES)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionResetError):
+            # Reset: the keeper has closed it while we typed. What it had sent can still be read.
             return None
-        except ConnectionResetError:
-            packet = b""
         kind, content = packet[:1], packet[1:]
         if not kind:
             raise UnavailableError("the connection to the container's console was lost")

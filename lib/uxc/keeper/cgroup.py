@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from uxc import files
@@ -60,8 +61,16 @@ def join(directory: str) -> None:
 
 
 def return_and_remove(directory: str) -> None:
-    """Leave the cgroup ``directory`` for the root one and remove it; OSError as rmdir(2)."""
+    """Leave the cgroup ``directory`` for the root one and remove it; OSError as rmdir(2).
+
+    Its parent goes, too, unless there is something else in it.
+    """
     parent, _, _ = directory.rpartition("/")
     root, _, _ = parent.rpartition("/")
     join(root)
     posix.rmdir(directory)
+    try:
+        posix.rmdir(parent)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT):
+            raise

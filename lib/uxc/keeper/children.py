@@ -195,7 +195,11 @@ class Children:
                 break
             if pid == 0:
                 break
-            self._reaped(pid, status)
+            try:
+                self._reaped(pid, status)
+            except Exception as error:
+                # The others are reaped all the same.
+                self._loop.report(f"the end of process {pid}", error)
         if not self._workers:
             self._orphans.clear()
 

@@ -99,8 +99,8 @@ class Containers:
         limit = request.number("ring_bytes", ring.DEFAULT_BYTES)
         if name in self.table:
             raise ConflictError(f"container '{name}' exists already", "delete it first")
-        container = self._add(name, limit)
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        container = self._add(name, limit)
         try:
             ours.setblocking(False)
             container.console_sock = ours
@@ -259,8 +259,10 @@ class Containers:
     def _ended(self, container: Container, ended: Exit) -> None:
         container.end(ended)
         if self.table.get(container.name) is container:
-            exits.record(self._state_dir(container.name), ended)
             self.on_exit(container)
+        # Not into a directory that a worker is just emptying.
+        if not container.deleting:
+            exits.record(self._state_dir(container.name), ended)
 
     def _watch_stranger(self, container: Container) -> None:
         """Learn from a pidfd when a process ends that is not our child."""
@@ -287,6 +289,8 @@ class Containers:
             self._forget(container)
         else:
             container.deleting = False
+            if container.ended is not None:
+                exits.record(self._state_dir(container.name), container.ended)
         answer(request, error)
 
     def _forget(self, container: Container) -> None:

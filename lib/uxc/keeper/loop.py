@@ -23,16 +23,16 @@ EDGE = select.EPOLLET
 class Loop:
     """Call a handler when its descriptor is ready or its signal came.
 
-    ``on_error(where, error)`` is told about an exception that left a handler. The descriptor is
+    ``report(where, error)`` is told about an exception that left a handler. The descriptor is
     no longer watched then: it would be ready again at once, and the loop would spin.
     """
 
-    __slots__ = ("_epoll", "_handlers", "_on_error", "_running", "_signals", "_turn", "_wakeup")
+    __slots__ = ("_epoll", "_handlers", "_running", "_signals", "_turn", "_wakeup", "report")
 
-    def __init__(self, on_error: Callable[[str, Exception], None]) -> None:
+    def __init__(self, report: Callable[[str, Exception], None]) -> None:
         """Make the epoll object and the pipe that signals wake it with; OSError as they raise."""
         self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
-        self._on_error = on_error
+        self.report = report
         self._handlers: dict[int, tuple[Handler, int]] = {}
         self._signals: dict[int, Callable[[], None]] = {}
         self._turn = 0
@@ -95,7 +95,7 @@ class Loop:
             try:
                 handler(events)
             except Exception as error:
-                self._on_error("a file descriptor's handler", error)
+                self.report("a file descriptor's handler", error)
                 self._drop(fd)
 
     def _drop(self, fd: int) -> None:
@@ -114,7 +114,7 @@ class Loop:
             try:
                 self._signals[number]()
             except Exception as error:
-                self._on_error("a signal's handler", error)
+                self.report("a signal's handler", error)
 
 
 def _ignore(_number: int, _frame: object) -> None:

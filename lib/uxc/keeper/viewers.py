@@ -116,6 +116,7 @@ class Viewer:
         "_blocked",
         "_cursor",
         "_fd",
+        "_finished",
         "_input",
         "_loop",
         "_read_only",
@@ -134,6 +135,7 @@ class Viewer:
         self._cursor = audience.ring.start()
         self._blocked = False
         self._input = True
+        self._finished = False
 
     def listen(self, wanted: bool) -> None:
         """Read the viewer's packets, or leave them in the socket."""
@@ -142,7 +144,7 @@ class Viewer:
 
     def flush(self) -> None:
         """Send what the socket takes now; the rest stays in the ring."""
-        if self._blocked or self._fd < 0:
+        if self._blocked or self._finished or self._fd < 0:
             return
         ring = self._audience.ring
         try:
@@ -154,7 +156,7 @@ class Viewer:
                 ring.advance(self._cursor, len(data))
             if self._audience.exit_packet is not None:
                 self._sock.send(self._audience.exit_packet, _socket.MSG_NOSIGNAL)
-                self.close()
+                self._finish()
         except OSError as error:
             if would_block(error):
                 self._blocked = True
@@ -166,9 +168,26 @@ class Viewer:
         """Close the socket."""
         if self._fd >= 0:
             self._loop.unwatch(self._fd)
+            self._discard()
             self._sock.close()
             self._fd = -1
             self._audience.drop(self)
+
+    def _finish(self) -> None:
+        """Say that nothing more comes; wait, reading what is still typed, until the viewer goes."""
+        # To close a socket with unread packets in it resets the connection, and the viewer would
+        # get an error before the last words.
+        self._finished = True
+        self._sock.shutdown(_socket.SHUT_WR)
+        self.listen(True)
+
+    def _discard(self) -> None:
+        try:
+            while self._sock.recv(1):
+                pass
+        except OSError:
+            # Empty, or reset from the other side.
+            return
 
     def _watch(self) -> None:
         events = (READ if self._input else 0) | (WRITE if self._blocked else 0)

@@ -199,7 +199,13 @@ def test_a_viewer_must_be_a_packet_socket(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     ("content", "size"),
-    [(b"24 80", (24, 80)), (b"65535 1", (65535, 1)), (b"65536 1", None), (b"", None), (b"a b", None)],
+    [
+        (b"24 80", (24, 80)),
+        (b"65535 1", (65535, 1)),
+        (b"65536 1", None),
+        (b"", None),
+        (b"a b", None),
+    ],
 )
 def test_window_sizes_are_checked(content: bytes, size: tuple[int, int] | None) -> None:
     """Only two numbers that fit the kernel's structure are a size."""
