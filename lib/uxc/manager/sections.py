@@ -5,7 +5,7 @@ nothing is written while LuCI may roll back.
 """
 
 from uxc.errors import NotFoundError
-from uxc.manager.settings import Values
+from uxc.manager.settings import Values, check_name
 from uxc.paths import Paths
 from uxc.uci.transaction import Transaction, refuse_while_rollback
 
@@ -39,7 +39,8 @@ def remove(paths: Paths, name: str) -> None:
 
 
 def set_autostart(paths: Paths, name: str, autostart: bool) -> None:
-    """Say whether boot starts the container ``name``; NotFoundError when no section declares it."""
+    """Say whether boot starts the container ``name``; UxcError when no section declares it."""
+    check_name(name)
     with Transaction(paths, _PACKAGE) as edit:
         found = [section for section in edit.sections if _container_of(section) == name]
         if not found:
