@@ -80,7 +80,7 @@ def run(viewer_fd: int, detach_keys: bytes, interactive: bool) -> int | None:
     """Show a container on this process's terminal until it ends or the user detaches.
 
     Returns the container's exit code, ``UNKNOWN_EXIT_CODE`` when nobody knows it, or None after
-    detaching. ``interactive`` passes stdin on, in raw mode when it is a terminal, so that Ctrl-C
+    detaching, or when nobody reads stdout any more. ``interactive`` passes stdin on, in raw mode when it is a terminal, so that Ctrl-C
     reaches the container. ``viewer_fd`` stays the caller's. Raises UnavailableError when the
     connection is lost. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the process as always.
     """
@@ -117,19 +117,22 @@ class _Session:
         posix.set_blocking(self._viewer, False)
         self._poll.register(self._signals.fd, select.POLLIN)
         self._send_size()
-        while True:
-            self._choose()
-            for fd, _ in self._poll.poll():
-                if fd == self._signals.fd:
-                    if self._signals.read():
-                        self._send_size()
-                elif fd == self._viewer:
-                    self._flush()
-                    ended = self._show()
-                    if ended is not None:
-                        return ended
-                elif self._type():
-                    return None
+        try:
+            while True:
+                self._choose()
+                for fd, _ in self._poll.poll():
+                    if fd == self._signals.fd:
+                        if self._signals.read():
+                            self._send_size()
+                    elif fd == self._viewer:
+                        self._flush()
+                        ended = self._show()
+                        if ended is not None:
+                            return ended
+                    elif self._type():
+                        return None
+        except BrokenPipeError:
+            return None
 
     def _choose(self) -> None:
         """Wait for input only while the keeper takes it."""
