@@ -112,7 +112,7 @@ class Uci:
         self._tainted = True
 
     def _set_list(self, pointer: Pointer, items: "list[str]") -> None:
-        if pointer.option is None or pointer.found_section is None:
+        if pointer.option is None or (items and pointer.found_section is None):
             raise UciExceptionInvalidInput
         if pointer.complete:
             edits.delete(pointer, True)

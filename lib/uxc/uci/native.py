@@ -67,8 +67,10 @@ class Uci:
         if self._closed:
             raise UciException("this Uci was closed at the end of its with statement")
         function: Callable[..., Any] = getattr(self._uci, method)
+        # pyuci splits "package.section" inside the very str object that it is given.
+        copies = [item[:1] + item[1:] if isinstance(item, str) else item for item in arguments]
         try:
-            return function(*arguments)
+            return function(*copies)
         except uci.UciExceptionNotFound:
             raise UciExceptionNotFound from None
         except uci.UciException as error:

@@ -143,7 +143,8 @@ class Importer:
         scanner = self._scanner
         scanner.past_keyword("package without name")
         name = decode(scanner.word(required=True))
-        if not valid_type(name):
+        # Stricter than for the name of a file, which may be any visible text.
+        if not valid_name(name.replace("-", "_")):
             scanner.fail("invalid character in name field")
         scanner.end_of_command(self._strict)
         if not self._single:
