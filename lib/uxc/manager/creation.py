@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from uxc import files, protocol
 from uxc.config.models import Config, Container, Place
@@ -28,7 +29,16 @@ from uxc.paths import Paths
 
 log = logging.getLogger(__name__)
 
-_NOWHERE = Place(file="", line=0, section="")
+# What a container can change without being made anew: where its section stands, which moves
+# whenever others are edited, and what is looked up when it is needed.
+_NOT_MADE_OF: dict[str, Any] = {
+    "place": Place(file="", line=0, section=""),
+    "autostart": False,
+    "respawn": None,
+    "stop_signal": 0,
+    "stop_timeout_s": 0,
+    "volumes": (),
+}
 
 
 class MissingConditionError(UxcError):
@@ -55,8 +65,7 @@ class Creation:
     def _digest(self, config: Config, container: Container, bundle_digest: bytes) -> str:
         """Return a text that differs when the container would be made differently."""
         wires = wiring.of(config, container.name)
-        # Where the section stands does not matter: lines move whenever others are edited.
-        text = repr((replace(container, place=_NOWHERE), wires, bundle_digest))
+        text = repr((replace(container, **_NOT_MADE_OF), wires, bundle_digest))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def current_digest(self, config: Config, container: Container) -> str:

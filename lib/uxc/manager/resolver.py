@@ -63,5 +63,6 @@ def _link_at(root: int, path: str) -> str | None:
 
 
 def _beneath(path: str, mount: dict[str, Any]) -> bool:
-    destination = os.path.normpath(f"/{mount['destination']}").rstrip("/")
-    return destination != "" and path.startswith(f"{destination}/")
+    # Relative to the root, absolute or not: crun and runc take both.
+    destination = os.path.normpath("/" + mount["destination"].lstrip("/"))
+    return destination != "/" and path.startswith(f"{destination}/")

@@ -162,7 +162,7 @@ class Wishes:
         """Say of each existing container what its section says by now."""
         notes = []
         config = self._configuration.good()
-        for record in self._containers.book:
+        for record in sorted(self._containers.book, key=lambda record: record.name):
             if not record.exists or record.origin is None:
                 continue
             container = config.containers.get(record.name)
