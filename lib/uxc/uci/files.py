@@ -197,15 +197,14 @@ class Uci:
         Each is (command, section[, option][, value]), with the commands of rpcd's ``uci.changes``:
         add, set, remove, rename, order, list-add, list-del. Changes not saved yet are left out.
         """
-        store = self._store
+        # Read afresh: a loaded package knows only what was saved when it was loaded.
+        store = Store(self._store.confdir, self._store.savedir, self._store.conf2dir)
+        store.delta_path = self._store.delta_path
         found = {}
-        for name in store.list_configs() if config is None else [config]:
-            known = store.find(name)
-            package = known or store.load(name)
-            if package.saved or config is not None:
-                found[name] = [change.parts() for change in package.saved]
-            if known is None:
-                store.unload(package)
+        for name in store.list_configs() if config is None else [_text(config)]:
+            saved = store.load(name).saved
+            if saved or config is not None:
+                found[name] = [change.parts() for change in saved]
         return found
 
     def load(self, config: str) -> None:
