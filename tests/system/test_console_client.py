@@ -1,4 +1,4 @@
-"""The user's end of a console, run on a terminal of its own, with the test in the keeper's place."""
+"""The user's end of a console on a terminal of its own; the test is the keeper."""
 
 import os
 import pty

@@ -80,9 +80,10 @@ def run(viewer_fd: int, detach_keys: bytes, interactive: bool) -> int | None:
     """Show a container on this process's terminal until it ends or the user detaches.
 
     Returns the container's exit code, ``UNKNOWN_EXIT_CODE`` when nobody knows it, or None after
-    detaching, or when nobody reads stdout any more. ``interactive`` passes stdin on, in raw mode when it is a terminal, so that Ctrl-C
-    reaches the container. ``viewer_fd`` stays the caller's. Raises UnavailableError when the
-    connection is lost. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the process as always.
+    detaching, or when nobody reads stdout any more. ``interactive`` passes stdin on, in raw mode
+    when it is a terminal, so that Ctrl-C reaches the container. ``viewer_fd`` stays the caller's.
+    Raises UnavailableError when the connection is lost. SIGINT, SIGTERM, SIGHUP and SIGQUIT end
+    the process as always.
     """
     with _Signals() as signals:
         if not interactive:

@@ -38,6 +38,7 @@ class Container:
         "console_sock",
         "deleting",
         "ended",
+        "ends_whole",
         "gate",
         "name",
         "on_built",
@@ -72,6 +73,8 @@ class Container:
         self.gate = -1
         self.start_request: Request | None = None
         self.deleting = False
+        # Nothing is left of it when init has ended: its removal has nothing to wait for.
+        self.ends_whole = False
         # What has to wait for the end of the builder.
         self.on_built: Callable[[], None] | None = None
 

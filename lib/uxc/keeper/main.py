@@ -21,6 +21,7 @@ from uxc.keeper.namespaces import Namespaces
 from uxc.keeper.ring import Pool
 from uxc.keeper.server import Request, Server
 from uxc.linux import proc
+from uxc.oci import interpreter
 from uxc.version import VERSION
 
 TYPE_CHECKING = False
@@ -144,6 +145,8 @@ def main() -> NoReturn:
     What goes wrong before it serves is written to stderr, which the starter reads.
     """
     try:
+        if not interpreter.is_protected():
+            interpreter.restart()
         _serve(paths_module.from_environment())
     except UxcError as error:
         posix.write(2, f"uxc-keeper: {error.message}\n".encode())

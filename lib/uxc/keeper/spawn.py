@@ -18,6 +18,7 @@ from uxc import protocol
 from uxc.errors import UnavailableError, UxcError, system_failure
 from uxc.linux import fds as descriptors
 from uxc.linux import proc
+from uxc.oci import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,23 +129,14 @@ def _become_keeper(paths: Paths, client_fd: int, stderr: int) -> NoReturn:
         if sys.dont_write_bytecode:
             arguments.append("-B")
         arguments += ["-c", _PROGRAM, uxc.__path__[0].rpartition("/")[0]]
-        posix.execve(_interpreter(paths), arguments, environment)
+        # A container's program can reach the file that its maker runs (docs/security.md). Where no
+        # read-only mount of it is prepared the keeper starts itself again from one.
+        prepared = interpreter.is_prepared(paths.interpreter)
+        posix.execve(paths.interpreter if prepared else sys.executable, arguments, environment)
     except OSError as error:
         posix.write(2, f"{error.filename or 'exec'}: {error.strerror}\n".encode())
     finally:
         posix._exit(1)
-
-
-def _interpreter(paths: Paths) -> str:
-    """Return what to run: the read-only mount of the interpreter where it is prepared.
-
-    A container's program can reach its maker's executable through /proc (CVE-2019-5736).
-    """
-    try:
-        posix.stat(paths.interpreter)
-    except OSError:
-        return sys.executable
-    return paths.interpreter
 
 
 def _greet(sock: _socket.socket) -> None:
