@@ -242,33 +242,35 @@ def test_failing_limit(here: Layout) -> None:
 
 
 def test_freezing(make: Callable[..., Cgroup]) -> None:
-    """A frozen process does nothing until it is thawed; a signal then still finds it."""
+    """A frozen process does nothing until it is thawed; a signal waits for that, too."""
     one = make()
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            signal.signal(signal.SIGUSR1, lambda *_: os._exit(7))
             while True:
                 os.write(writer, b"x")
                 time.sleep(0.001)
         finally:
-            os._exit(0)
+            os._exit(99)
     children.append(pid)
     one.join(pid, unified=True)
+    os.read(reader, 1)
     one.freeze()
     os.set_blocking(reader, False)
-    while os.read(reader, 65536) and _has_more(reader):
+    while _has_more(reader):
         continue
 
     assert one.frozen()
     time.sleep(0.05)
     assert not _has_more(reader)
-    one.kill_all(signal.SIGTERM)
+    one.kill_all(signal.SIGUSR1)
+    time.sleep(0.05)
     assert one.frozen()
     one.thaw()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     children.remove(pid)
-    assert not one.frozen()
     os.close(reader)
     os.close(writer)
 
@@ -453,6 +455,46 @@ def test_unified_file(here: Layout) -> None:
     finally:
         one.close()
         one.remove()
+
+
+def test_controllers_are_handed_down(here: Layout) -> None:
+    """Every parent on the way hands the needed controllers on, those that were there as well."""
+    if here.version_of("memory") != 2:
+        pytest.skip("v2 only")
+    top = Path(here.unified, PARENT)
+    top.mkdir()
+    try:
+        one = planned(here, {"memory": {"limit": 64 * MIB}}, f"/{PARENT}/a/b").create()
+        one.close()
+
+        assert "memory" in (top / "cgroup.subtree_control").read_text().split()
+        assert (top / "a/b/memory.max").read_text().strip() == str(64 * MIB)
+        one.remove()
+        assert list(top.glob("*/")) == []
+    finally:
+        top.rmdir()
+
+
+def test_parent_with_processes(here: Layout) -> None:
+    """A parent that cannot hand controllers on, since it has processes, is named with a hint."""
+    if here.version_of("memory") != 2:
+        pytest.skip("v2 only")
+    top = Path(here.unified, PARENT)
+    top.mkdir()
+    pid, writer = child()
+    try:
+        (top / "cgroup.procs").write_text(str(pid))
+        with pytest.raises(SystemFailure) as caught:
+            planned(here, {"memory": {"limit": 64 * MIB}}, f"/{PARENT}/a").create()
+
+        assert caught.value.message == (
+            f"cannot enable memory in {top}/cgroup.subtree_control: device or resource busy"
+        )
+        assert "processes live in that cgroup" in caught.value.hint
+        assert list(top.glob("*/")) == []
+    finally:
+        go_on(pid, writer)
+        top.rmdir()
 
 
 def test_many_at_once(here: Layout) -> None:

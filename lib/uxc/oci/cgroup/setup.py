@@ -223,7 +223,8 @@ def _enable(layout: "Layout", relative: str, controllers: "set[str]") -> None:
     """Hand ``controllers`` down the v2 tree to the cgroup ``relative``; SystemFailure.
 
     Every parent hands on what it has: statistics of the others cost little, and a container that
-    runs a manager of its own expects them.
+    runs a manager of its own expects them. Handed on once, a controller stays so: by the time the
+    container is removed, its neighbours may depend on it.
     """
     path = layout.unified
     for part in relative.split("/"):
@@ -248,14 +249,14 @@ def _enable(layout: "Layout", relative: str, controllers: "set[str]") -> None:
 
 
 def _hand_on(path: str, names: "list[str]") -> None:
+    file = f"{path}/cgroup.subtree_control"
     try:
-        tree.write(f"{path}/cgroup.subtree_control", _plus(names))
+        tree.write(file, _plus(names))
     except OSError as error:
         hint = ""
         if error.errno == errno.EBUSY:
             hint = "processes live in that cgroup; its children can have no limits (cgroups(7))"
-        what = f"enable {' '.join(names)} below the cgroup {path}"
-        raise system_failure(what, error, hint) from None
+        raise system_failure(f"enable {' '.join(names)} in {file}", error, hint) from None
 
 
 def _plus(names: "list[str]") -> str:
