@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rootfs import busybox
 
+from rootfs import busybox
 from uxc import protocol
 from uxc.demo import host
 from uxc.paths import Paths
@@ -43,6 +43,7 @@ class Machine:
             "LANG": "C.UTF-8",
         }
         self.manager: subprocess.Popen[bytes] | None = None
+        self._connections: list[Connection] = []
         (self.prefix / "etc/config").mkdir(parents=True)
         (self.prefix / "tmp").mkdir()
         self.configure()
@@ -145,8 +146,9 @@ class Machine:
         path.write_text(json.dumps(config))
 
     def connect(self) -> "Connection":
-        """Return an open connection to the control socket."""
-        return Connection(self.paths.control_socket)
+        """Return an open connection to the control socket; it is closed at the end."""
+        self._connections.append(Connection(self.paths.control_socket))
+        return self._connections[-1]
 
     def files(self) -> dict[str, bytes]:
         """Return every file and directory of the prefix, with the content of configurations."""
@@ -162,8 +164,11 @@ class Machine:
         return {line for line in host.look() if self._is_ours(line)}
 
     def left_since(self, before: set[str]) -> list[str]:
-        """Return what is on the host in addition to ``before`` and stays."""
-        return [line for line in host.left_since(before) if self._is_ours(line)]
+        """Return what is on the host in addition to ``before`` and stays for a while."""
+        deadline = time.monotonic() + host.PATIENCE_S
+        while (left := self.look() - before) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return sorted(left)
 
     def _is_ours(self, line: str) -> bool:
         if line.startswith("cgroup "):
@@ -172,6 +177,8 @@ class Machine:
 
     def close(self) -> None:
         """End everything, whatever state a failed test has left it in."""
+        for connection in self._connections:
+            connection.close()
         if self.manager is None or self.manager.poll() is not None:
             if not os.path.lexists(self.paths.keeper_socket):
                 return

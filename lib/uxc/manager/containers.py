@@ -1,7 +1,7 @@
-"""The operations on containers, as coroutines; two of them on one container queue on its lock.
+"""The operations on containers, as coroutines: what they mean (docs/control.md).
 
-Here is what they mean (docs/control.md); how a container is made is in ``creation``, who wants it
-to run in ``wishes``.
+Those that change a container are called with its lock held (``wishes`` does that), so that two of
+them on one container queue. How a container is made is in ``creation``.
 """
 
 import logging
@@ -62,31 +62,40 @@ class Containers:
             self._configuration.container(check_name(name))
         return self.book.of(name)
 
+    async def _settled(self, name: str) -> Record:
+        """Return the record of ``name``, after what was asked before, unless it lives by now.
+
+        A signal is not kept waiting by a "stop" that waits for the program's end.
+        """
+        record = self.book.find(name)
+        if (record is None or not record.alive) and self.locks.busy(name):
+            async with self.locks.of(name):
+                pass
+        return self.known(name)
+
     async def create(
         self, name: str, settings: Settings, pid_file: str = "", progress: Progress = silent
     ) -> Record:
         """Make the container ``name``, and its section when ``settings`` describe a new one."""
-        check_name(name)
-        async with self.locks.of(name):
-            loaded, new = self._plan_section(name, settings)
-            container = _right(loaded, name, self._configuration)
-            record = self.book.of(name)
+        loaded, new = self._plan_section(name, settings)
+        container = _right(loaded, name, self._configuration)
+        record = self.book.of(name)
+        try:
+            if record.alive:
+                raise ConflictError(f"{name}: exists already and is {record.status}")
+            if record.exists:
+                await self.creation.unmake(record, force=False)
+            undo = Undo(name)
             try:
-                if record.alive:
-                    raise ConflictError(f"{name}: exists already and is {record.status}")
-                if record.exists:
-                    await self.creation.unmake(record, force=False)
-                undo = Undo(name)
-                try:
-                    await self._make(record, loaded.config, container, pid_file, undo, progress)
-                    if new is not None:
-                        sections.add(self._paths, new[0], new[1])
-                except BaseException:
-                    await undo.run()
-                    raise
-            finally:
-                self.book.tidy(name)
-            return record
+                await self._make(record, loaded.config, container, pid_file, undo, progress)
+                if new is not None:
+                    sections.add(self._paths, new[0], new[1])
+            except BaseException:
+                await undo.run()
+                raise
+        finally:
+            self.book.tidy(name)
+        return record
 
     def _plan_section(
         self, name: str, settings: Settings
@@ -133,7 +142,7 @@ class Containers:
         await self.creation.create(record, config, container, pid_file, undo)
 
     async def bring_up(self, record: Record, progress: Progress = silent) -> None:
-        """Let the program of ``record`` run, whatever has to be done first; hold its lock.
+        """Let the program of ``record`` run, whatever has to be done first.
 
         What was made for it is unmade when it does not start.
         """
@@ -156,18 +165,16 @@ class Containers:
             record.status = RUNNING
 
     async def start(
-        self, name: str, progress: Progress = silent, console: bool = False
+        self, record: Record, progress: Progress = silent, console: bool = False
     ) -> socket.socket | None:
-        """Start ``name``; return a viewer's socket, attached before the program runs, if asked."""
-        async with self.locks.of(name):
-            record = self.known(name)
-            if record.status == RUNNING:
-                raise ConflictError(f"{name}: is running already")
-            record.cancel_retry()
-            if not console:
-                await self.bring_up(record, progress)
-                return None
+        """Start ``record``; return a viewer's socket, attached before it runs, if asked for."""
+        if record.status == RUNNING:
+            raise ConflictError(f"{record.name}: is running already")
+        record.cancel_retry()
+        if console:
             return await self._start_attached(record, progress)
+        await self.bring_up(record, progress)
+        return None
 
     async def _start_attached(self, record: Record, progress: Progress) -> socket.socket:
         name = record.name
@@ -192,7 +199,7 @@ class Containers:
 
     async def attach(self, name: str, read_only: bool) -> tuple[socket.socket, bool]:
         """Return a socket that shows the output of ``name``, and whether it is a terminal."""
-        record = self.known(name)
+        record = await self._settled(name)
         if not record.exists:
             raise ConflictError(f"{name}: has no output yet", f"start it: uxc start {name}")
         return await self._view(name, read_only), record.terminal
@@ -212,21 +219,19 @@ class Containers:
 
     async def kill(self, name: str, number: int, everything: bool) -> None:
         """Send a signal to the first process of ``name``, or to all of them."""
-        record = self.known(name)
+        record = await self._settled(name)
         if not record.alive:
             raise ConflictError(f"{name}: is not running")
         await self._keeper.call("kill", {"name": name, "signal": number, "all": everything})
         record.told_to_end_at = self._loop.clock()
 
-    async def stop(self, name: str, timeout_s: float | None) -> None:
-        """End the program of ``name``: its stop signal, and after a while a kill of everything."""
-        async with self.locks.of(name):
-            record = self.known(name)
-            record.cancel_retry()
-            record.waiting = ""
-            if record.alive:
-                await self._end(record, timeout_s)
-            await self.creation.cut_off(record)
+    async def stop(self, record: Record, timeout_s: float | None) -> None:
+        """End the program: its stop signal, and after a while a kill of everything."""
+        record.cancel_retry()
+        record.waiting = ""
+        if record.alive:
+            await self._end(record, timeout_s)
+        await self.creation.cut_off(record)
 
     async def _end(self, record: Record, timeout_s: float | None) -> None:
         name = record.name
@@ -272,7 +277,7 @@ class Containers:
 
     async def wait(self, name: str) -> int | None:
         """Wait until the program of ``name`` has ended; return its exit code if it is known."""
-        record = self.known(name)
+        record = await self._settled(name)
         if not record.exists:
             raise ConflictError(f"{name}: was not started", f"start it: uxc start {name}")
         future = self._end_of(record)
@@ -282,27 +287,26 @@ class Containers:
             if future in record.waiters:
                 record.waiters.remove(future)
 
-    async def delete(self, name: str, force: bool, keep_section: bool) -> None:
-        """Remove ``name`` and its section; one that is not stopped only with ``force``."""
-        async with self.locks.of(name):
-            record = self.known(name)
-            if not keep_section:
-                # Nothing is removed when the section would have to stay.
-                sections.check_writable(self._paths)
-            if record.alive and not force:
-                await self._wait_for_the_dying(record)
-            if record.alive and not force:
-                raise ConflictError(
-                    f"{name}: is {record.status}",
-                    f"stop it first (uxc stop {name}), or delete with --force",
-                )
-            record.cancel_retry()
-            if record.exists:
-                await self._keeper.connect()
-            await self.creation.unmake(record, force)
-            if not keep_section:
-                sections.remove(self._paths, name)
-            self.book.tidy(name)
+    async def delete(self, record: Record, force: bool, keep_section: bool) -> None:
+        """Remove ``record`` and its section; one that is not stopped only with ``force``."""
+        name = record.name
+        if not keep_section:
+            # Nothing is removed when the section would have to stay.
+            sections.check_writable(self._paths)
+        if record.alive and not force:
+            await self._wait_for_the_dying(record)
+        if record.alive and not force:
+            raise ConflictError(
+                f"{name}: is {record.status}",
+                f"stop it first (uxc stop {name}), or delete with --force",
+            )
+        record.cancel_retry()
+        if record.exists:
+            await self._keeper.connect()
+        await self.creation.unmake(record, force)
+        if not keep_section:
+            sections.remove(self._paths, name)
+        self.book.tidy(name)
 
     async def _wait_for_the_dying(self, record: Record) -> None:
         """Give a program that was just told to end the time to do so."""

@@ -79,9 +79,7 @@ class Requests:
             volumes=volumes,
         )
         pid_file = args.path("pid_file") or ""
-        name = args.name()
-        record = await self._containers.create(name, settings, pid_file, request.progress)
-        self._wishes.note_section(name)
+        record = await self._wishes.create(args.name(), settings, pid_file, request.progress)
         return {"pid": record.pid}
 
     async def _start(self, request: Request) -> object:

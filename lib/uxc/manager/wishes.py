@@ -19,6 +19,7 @@ from uxc.manager.intents import DOWN, UP, Intents
 from uxc.manager.keepers import Event
 from uxc.manager.loop import Loop
 from uxc.manager.records import CREATED, RUNNING, STOPPED, Record
+from uxc.manager.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -46,62 +47,70 @@ class Wishes:
         """Whether ``name`` is to run."""
         return self._intents.of(name) == UP
 
-    def note_section(self, name: str) -> None:
-        """Remember that ``create`` has just made the section of ``name``: no reload starts it."""
-        self._seen.add(name)
+    async def create(
+        self, name: str, settings: Settings, pid_file: str, progress: Progress
+    ) -> Record:
+        """Make ``name``; no reload starts what its new section says."""
+        async with self._containers.locks.of(name):
+            record = await self._containers.create(name, settings, pid_file, progress)
+            self._seen.add(name)
+            return record
 
     async def start(self, name: str, progress: Progress, console: bool) -> socket.socket | None:
         """Start ``name`` and want it from now on; a start that fails changes no wish."""
-        record = self._containers.known(name)
-        before = self._intents.of(name)
-        waited = record.waiting
-        # Before it runs: it may end before the answer is here, and respawn applies.
-        self._intents.set(name, UP)
-        try:
-            viewer = await self._containers.start(name, progress, console)
-        except BaseException:
-            if not record.alive:
-                self._intents.set(name, before)
-                self._wait_for(record, waited if before == UP else "")
-            raise
-        record.failures = 0
-        self._wait_for(record, "")
-        return viewer
+        async with self._containers.locks.of(name):
+            record = self._containers.known(name)
+            before = self._intents.of(name)
+            waited = record.waiting
+            # Before it runs: it may end before the answer is here, and respawn applies.
+            self._intents.set(name, UP)
+            try:
+                viewer = await self._containers.start(record, progress, console)
+            except BaseException:
+                if not record.alive:
+                    self._intents.set(name, before)
+                    self._wait_for(record, waited if before == UP else "")
+                raise
+            record.failures = 0
+            self._wait_for(record, "")
+            return viewer
 
-    async def stop(self, name: str, timeout_s: float | None) -> None:
-        """Stop ``name`` and keep it down."""
-        record = self._containers.known(name)
-        self._intents.set(name, DOWN)
-        await self._containers.stop(name, timeout_s)
-        self._wait_for(record, "")
+    async def stop(self, name: str, timeout_s: float | None, wish: str | None = DOWN) -> None:
+        """Stop ``name`` and keep ``wish`` about it."""
+        async with self._containers.locks.of(name):
+            record = self._containers.known(name)
+            self._intents.set(name, wish)
+            await self._containers.stop(record, timeout_s)
+            self._wait_for(record, "")
 
     async def stop_all(self, timeout_s: float | None) -> dict[str, str]:
         """Stop everything at once; return why, for those that could not be stopped.
 
         It leaves no wish: what boot starts, the next boot starts again.
         """
-        names = [record.name for record in self._containers.book]
-        for name in self._intents.names(UP):
-            self._intents.set(name, None)
+        names = {record.name for record in self._containers.book if record.exists}
+        names |= {name for name in self._intents.names(UP) if self._configuration.known(name)}
         tasks = {
-            name: self._loop.spawn(self._containers.stop(name, timeout_s), f"stop {name}")
-            for name in names
+            name: self._loop.spawn(self._try_to_stop(name, timeout_s), f"stop {name}")
+            for name in sorted(names)
         }
-        failed = {}
-        for name, task in tasks.items():
-            task.on_done(lambda: None)
-            try:
-                await task
-            except UxcError as error:
-                failed[name] = error.message
-        self._bell.listen(False)
-        return failed
+        errors = {name: await task for name, task in tasks.items()}
+        return {name: error.message for name, error in errors.items() if error is not None}
+
+    async def _try_to_stop(self, name: str, timeout_s: float | None) -> UxcError | None:
+        try:
+            await self.stop(name, timeout_s, wish=None)
+        except UxcError as error:
+            return error
+        return None
 
     async def delete(self, name: str, force: bool, keep_section: bool) -> None:
         """Remove ``name`` and every wish about it."""
-        await self._containers.delete(name, force, keep_section)
-        self._intents.set(name, None)
-        self._seen.discard(name)
+        async with self._containers.locks.of(name):
+            record = self._containers.known(name)
+            await self._containers.delete(record, force, keep_section)
+            self._intents.set(name, None)
+            self._seen.discard(name)
 
     async def boot(self) -> dict[str, Any]:
         """Start everything with autostart; return who was started, who waits and who failed."""
