@@ -141,7 +141,7 @@ def alive(pid: int) -> bool:
     """Tell whether process ``pid`` is there and no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -1,5 +1,6 @@
 """Containers below a real keeper: created, started, ended, deleted, and every code kept."""
 
+import fcntl
 import json
 import os
 import signal
@@ -336,3 +337,24 @@ def test_many_at_once(prefix: Prefix, keeper: KeeperClient) -> None:
         keeper.call("start", name=name)
 
     assert [keeper.event(name)["exit_code"] for name in names] == list(range(20))
+
+
+def test_a_command_that_holds_the_lock_delays_its_container_only(
+    prefix: Prefix, keeper: KeeperClient
+) -> None:
+    """While somebody else works on a container its removal waits, and the keeper does not."""
+    keeper.call("create", name="web", bundle=prefix.bundle("web", "true"))
+    keeper.call("start", name="web")
+    keeper.event("web")
+    lock = os.open(f"{prefix.paths.container_root}/web", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = keeper.ask("delete", {"name": "web"})
+    before = time.monotonic()
+    with pytest.raises(ConflictError, match="being deleted already"):
+        keeper.call("delete", name="web")
+    assert time.monotonic() - before < 1
+
+    os.close(lock)
+    keeper.answer(waiting)
+
+    assert keeper.call("list") == []
