@@ -75,7 +75,7 @@ class Store:
         Folders, and names with a dot in them, are no packages.
         """
         try:
-            names = [name for name in posix.listdir(self.confdir) if name[:1] != "."]
+            names = [name for name in posix.listdir(f"{self.confdir}/") if name[:1] != "."]
         except OSError:
             names = []
         if not names:

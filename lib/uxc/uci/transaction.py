@@ -190,11 +190,11 @@ def refuse_while_rollback(places: "Paths") -> None:
     except OSError:
         # No folder, no rpcd, or it closed the window this moment.
         return
-    left = int(_rollback_seconds(places) + _ROLLBACK_SLACK - abs(age))
+    left = _rollback_seconds(places) + _ROLLBACK_SLACK - abs(age)
     if names and left > 0:
         raise ConflictError(
             f"LuCI may still roll back its changes to {', '.join(names)}",
-            f"confirm or revert them in LuCI, or try again in {left} seconds",
+            f"confirm or revert them in LuCI, or try again in {int(left) + 1} seconds",
         )
 
 
