@@ -295,6 +295,45 @@ def test_killing_while_frozen(make: Callable[..., Cgroup]) -> None:
     os.close(writer)
 
 
+def test_killing_without_a_freezer(make: Callable[..., Cgroup], here: Layout) -> None:
+    """Where nothing can freeze, a family that goes on forking is killed all the same."""
+    if here.unified or "pids" not in here.v1:
+        pytest.skip("v1 only")
+    plain = Layout("", {"pids": here.v1["pids"]})
+    one = planned(plain).create()
+    pid, writer = child(forking)
+    one.join(pid)
+    os.write(writer, b"x")
+    os.close(writer)
+    time.sleep(0.05)
+    assert not one.can_freeze
+    one.kill_all()
+    os.waitpid(pid, 0)
+    children.remove(pid)
+    one.remove()
+
+
+def forking() -> int:
+    """Pass life on to a child again and again, for two seconds at most."""
+    for _ in range(400):
+        if os.fork():
+            os._exit(0)
+        time.sleep(0.005)
+    return 0
+
+
+def test_gone_cgroup(make: Callable[..., Cgroup]) -> None:
+    """A cgroup that somebody removed has no processes, is not frozen, and is no error."""
+    one = make()
+    os.rmdir(one.tracking)
+
+    assert one.processes() == []
+    assert not one.frozen()
+    one.kill_all()
+    one.kill_all(signal.SIGTERM)
+    one.remove()
+
+
 def test_cgroups_made_inside(make: Callable[..., Cgroup]) -> None:
     """Processes in cgroups that the container made are seen, killed, and their cgroups removed."""
     one = make()

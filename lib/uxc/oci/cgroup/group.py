@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 REMOVE_PATIENCE_S = 5.0
 FREEZE_PATIENCE_S = 5.0
+_KILL_PATIENCE_S = 0.5
+# Without a freezer (v1 only), processes may fork while they are killed.
+_KILL_ROUNDS = 100
 _POLL_S = 0.002
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
 
@@ -103,35 +106,50 @@ class Cgroup:
             raise system_failure(f"list the processes of {self.tracking}", error) from None
 
     def kill_all(self, signal: int = _SIGKILL) -> None:
-        """Send ``signal`` to every process in the cgroup; none missed, none twice by SIGKILL.
+        """Send ``signal`` to every process in the cgroup; nothing to do when it is gone.
 
-        The others are signalled while frozen, so that no fork escapes; a frozen cgroup stays so.
+        SIGKILL leaves none behind. The others are sent while all are frozen, so that no fork
+        escapes them, unless one hangs and cannot be; a cgroup that was frozen before stays so.
         """
         if signal == _SIGKILL and self.unified:
             try:
                 tree.write(f"{self.tracking}/cgroup.kill", "1")
                 return
             except FileNotFoundError:
-                if not posix.access(self.tracking, posix.F_OK):
-                    return
+                # The cgroup is gone, or the kernel is older than 5.14: the rest tells.
+                pass
             except OSError as error:
                 if error.errno == errno.ENODEV:
                     return
                 raise system_failure(f"kill the processes of {self.tracking}", error) from None
+        if not posix.access(self.tracking, posix.F_OK):
+            return
         was_frozen = self.frozen()
-        can_freeze = self.can_freeze
-        if can_freeze and not was_frozen:
-            self.freeze()
+        froze = not was_frozen and self._try_freeze()
         try:
-            for pid in self.processes():
-                try:
-                    posix.kill(pid, signal)
-                except ProcessLookupError:
-                    continue
+            for _ in range(_KILL_ROUNDS if signal == _SIGKILL else 1):
+                pids = self.processes()
+                for pid in pids:
+                    try:
+                        posix.kill(pid, signal)
+                    except ProcessLookupError:
+                        continue
+                if froze or was_frozen or not pids:
+                    break
         finally:
             # v1 delivers even SIGKILL only to thawed processes.
-            if can_freeze and (not was_frozen or (signal == _SIGKILL and not self.unified)):
+            if froze or (was_frozen and signal == _SIGKILL):
                 self.thaw()
+
+    def _try_freeze(self) -> bool:
+        if not self.can_freeze:
+            return False
+        try:
+            self.freeze(_KILL_PATIENCE_S)
+        except SystemFailure:
+            # A process that hangs in the kernel must not save the others from the signal.
+            return False
+        return True
 
     @property
     def can_freeze(self) -> bool:
