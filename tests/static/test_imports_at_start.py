@@ -19,6 +19,7 @@ MORE = {"_signal", "termios", "resource", "grp", "pwd"}
 BUDGETS = {
     "uxc.cli.main": KERNEL - {"_ctypes"},
     "uxc.ocicli.main": KERNEL | MORE,
+    "uxc.ucicli.main": {"_signal", "binascii", "fcntl"},
     "uxc.keeper.main": KERNEL | MORE | {"__future__", "_blake2", "_stat", "gc", "math", "syslog"},
 }
 
