@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 _PACKETS = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
 _ABSENT = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR)
 _SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-# -I would ignore PYTHONPATH, and byte code may be all that is installed: no script to name.
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from uxc.keeper.main import main; main()"
+_INSTALLED = "/usr/libexec/uxc/uxc-keeper"
 _CLIENT_FD = 3
 # Above everything that is put in its place: 0 to 3.
 _FIRST_FREE_FD = 4
@@ -128,7 +127,7 @@ def _become_keeper(paths: Paths, client_fd: int, stderr: int) -> NoReturn:
         arguments = [sys.executable, "-I", "-S", "-X", "utf8"]
         if sys.dont_write_bytecode:
             arguments.append("-B")
-        arguments += ["-c", _PROGRAM, uxc.__path__[0].rpartition("/")[0]]
+        arguments.append(_program())
         # A container's program can reach the file that its maker runs (docs/security.md). Where no
         # read-only mount of it is prepared the keeper starts itself again from one.
         prepared = interpreter.is_prepared(paths.interpreter)
@@ -137,6 +136,12 @@ def _become_keeper(paths: Paths, client_fd: int, stderr: int) -> NoReturn:
         posix.write(2, f"{error.filename or 'exec'}: {error.strerror}\n".encode())
     finally:
         posix._exit(1)
+
+
+def _program() -> str:
+    """Return the keeper's launcher: the one beside this package in a checkout, or installed."""
+    checkout = uxc.__path__[0].rpartition("/")[0].rpartition("/")[0] + "/bin/uxc-keeper"
+    return checkout if posix.access(checkout, posix.X_OK) else _INSTALLED
 
 
 def _greet(sock: _socket.socket) -> None:
