@@ -22,7 +22,8 @@ def main(arguments: "list[str]") -> int:
 
     The folders are those of UXC_PREFIX until options name others.
     """
-    # Like any C program, end quietly when the reader of our output has gone.
+    # End quietly, like any C program, at Ctrl-C and when the reader of our output has gone.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     try:
         places = paths.from_environment()

@@ -448,7 +448,7 @@ def _run_ours(step: Step) -> Answer:
 
     streams = [_memory_file(_to_bytes(step.stdin)), _memory_file(), _memory_file()]
     kept = [os.dup(fd) for fd in range(3)]
-    sigpipe = signal.getsignal(signal.SIGPIPE)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGPIPE)}
     try:
         for fd, stream in enumerate(streams):
             os.dup2(stream, fd)
@@ -457,7 +457,8 @@ def _run_ours(step: Step) -> Answer:
         for fd, stream in enumerate(kept):
             os.dup2(stream, fd)
             os.close(stream)
-        signal.signal(signal.SIGPIPE, sigpipe)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     answer = Answer(code, _content(streams[1]), _content(streams[2]))
     for stream in streams:
         os.close(stream)
