@@ -4,25 +4,15 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
-from types import FrameType
 
 from uxc.demo import host
 from uxc.demo.router import LAN_BRIDGE, Router
-from uxc.demo.story import PROGRAM, StepError, Story
+from uxc.demo.story import PROGRAM, EndedError, StepError, Story
 
 # As a shell reports a command that Ctrl-C ended.
 INTERRUPTED = 128 + signal.SIGINT
-
-
-class _EndError(Exception):
-    """Somebody pressed Ctrl-C, or told a kept demo to end."""
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    # Once is enough: what follows is the cleaning up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _EndError
 
 
 def play(directory: Path, ready: int) -> int:
@@ -30,13 +20,14 @@ def play(directory: Path, ready: int) -> int:
 
     With ``ready``, a pipe, say there when the story is told, and wait to be told to end.
     """
-    signal.signal(signal.SIGTERM, _end)
+    # Taken note of between two steps: a command that was cut off would still be at work.
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     before = host.look()
     router = Router(directory, LAN_BRIDGE)
     try:
-        status = _tell(router, ready)
+        status = _tell(router, ready, ended)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         router.close()
         shutil.rmtree(directory)
     if status == 0:
@@ -48,30 +39,22 @@ def play(directory: Path, ready: int) -> int:
     return status
 
 
-def _tell(router: Router, ready: int) -> int:
+def _tell(router: Router, ready: int, ended: threading.Event) -> int:
     try:
         router.insert_disk()
         router.set_program("/bin/bash", "-c", PROGRAM, terminal=True)
         router.start()
-        story = Story(router)
+        story = Story(router, ended)
         story.begin()
         if ready >= 0:
-            _keep(ready)
+            os.write(ready, b"!")
+            ended.wait()
+            # Nobody reads any more what is printed.
+            return INTERRUPTED
         story.end()
-    except _EndError:
+    except EndedError:
         return INTERRUPTED
     except (StepError, RuntimeError) as error:
         print(f"\ndemo: failed: {error}\n{router.log('manager')}", file=sys.stderr)
         return 1
     return 0
-
-
-def _keep(ready: int) -> None:
-    """Say that the story is told, let go of the terminal, and wait for the end."""
-    os.write(ready, b"!")
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(ready)
-    while True:
-        signal.pause()

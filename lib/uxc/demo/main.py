@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,18 +47,44 @@ def _outside(*, keep: bool) -> int:
     command += ["--inside", str(directory)]
     if keep:
         command += ["--ready", str(told)]
-    # A session of its own: a kept demo outlives this terminal, and Ctrl-C is passed on once.
-    with subprocess.Popen(command, pass_fds=(told,), start_new_session=True) as process:
-        os.close(told)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: _tell_to_end(process.pid))
-        if os.read(ready, 1):
-            pid = _story_of(process.pid)
-            PID_FILE.write_text(f"{pid}\n")
-            print(_how_to_look_around(pid, directory), flush=True)
-            # Not by way of Popen, which would wait for the end.
-            os._exit(0)
-        return process.wait()
+    try:
+        # A session of its own: a kept demo outlives this terminal, and Ctrl-C is passed on once.
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(told,),
+            start_new_session=True,
+        ) as process:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda *_: _tell_to_end(process.pid))
+            os.close(told)
+            assert process.stdout
+            if _relay(process.stdout.fileno(), ready):
+                pid = _story_of(process.pid)
+                PID_FILE.write_text(f"{pid}\n")
+                print(_how_to_look_around(pid, directory), flush=True)
+                # Not by way of what waits for the end and cleans up.
+                os._exit(0)
+            return process.wait()
+    finally:
+        # The story takes its things away itself, unless it was ended before it began.
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _relay(output: int, ready: int) -> bool:
+    """Print what the story says; return whether it was told and waits, or false at its end.
+
+    Not the terminal itself for the story: a kept one must not hold it, nor a pipe in its place.
+    """
+    while True:
+        readable, _, _ = select.select([output, ready], [], [])
+        said = os.read(output, 1 << 16) if output in readable else b""
+        if not said:
+            return bool(os.read(ready, 1))
+        sys.stdout.buffer.write(said)
+        sys.stdout.flush()
 
 
 def _story_of(unshare: int) -> int:

@@ -73,6 +73,9 @@ config interface 'lan'
 	option ip6assign '60'
 """
 
+# Long enough for a busy machine; nothing here takes more than a moment.
+TIMEOUT_S = 20
+
 LAN_ADDRESS = "192.168.1.1"
 _DNSMASQ = (
     "dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --pid-file"
@@ -156,7 +159,7 @@ class Router:
         """Start the manager alone; RuntimeError, with its log, when it does not get ready."""
         self.manager = self._spawn("manager", str(TOP / "bin/uxc-manager"), "--log", "stderr")
         path = Paths(str(self.prefix)).control_socket
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + TIMEOUT_S
         while True:
             with socket.socket(socket.AF_UNIX) as client:
                 if client.connect_ex(path) == 0:
@@ -199,12 +202,20 @@ class Router:
         _end(self.manager)
         self.manager = None
 
+    def _delete_all(self) -> None:
+        # Again and again: one that is being created at this moment cannot be deleted yet.
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            listed = json.loads(self.run("uxc", "list", "--json").stdout or "[]")
+            if not listed:
+                return
+            for container in listed:
+                self.run("uxc", "delete", "--force", container["name"])
+
     def close(self) -> None:
         """End all programs and take the disk away; call it also after a failure."""
-        if self.manager:
-            listed = self.run("uxc", "list", "--json").stdout
-            for container in json.loads(listed or "[]"):
-                self.run("uxc", "delete", "--force", container["name"])
+        if self.manager and self.manager.poll() is None:
+            self._delete_all()
         self.stop_manager()
         _end(self._dnsmasq)
         self._dnsmasq = None
@@ -215,7 +226,7 @@ class Router:
 def _end(process: "subprocess.Popen[bytes] | None") -> None:
     if process:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+        process.wait(timeout=TIMEOUT_S)
 
 
 def _must(*command: str) -> None:

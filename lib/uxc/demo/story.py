@@ -3,9 +3,11 @@
 import json
 import shlex
 import subprocess
+import threading
 import time
+from collections.abc import Sequence
 
-from uxc.demo.router import ANNOUNCEMENT, DISK, LAN_ADDRESS, LAN_BRIDGE, Router
+from uxc.demo.router import ANNOUNCEMENT, DISK, LAN_ADDRESS, Router
 
 NAME = "container1"
 # The guest fetches its address itself; then whoever attaches gets a shell.
@@ -17,25 +19,31 @@ class StepError(Exception):
     """A step did not do what it should; the message holds its output."""
 
 
+class EndedError(Exception):
+    """Somebody wants the story to end before it is told."""
+
+
 class Story:
     """The steps, on one router."""
 
-    def __init__(self, router: Router) -> None:
-        """Tell the story on ``router``."""
+    def __init__(self, router: Router, ended: threading.Event) -> None:
+        """Tell the story on ``router``; ``ended`` stops it between two steps."""
         self.router = router
+        self._ended = ended
 
     def begin(self) -> None:
         """Play from an unconfigured router to a container that is on the network."""
         self._title("The router: lan is a bridge, and knows nothing of containers")
-        self._show(["cat", "/etc/config/network"], LAN_BRIDGE.strip())
+        self._run("uci", "export", "network")
 
         self._title("A cable from lan to the container, as the announcement has it")
         self._run("uci", "batch", text=ANNOUNCEMENT)
         self._run("uci", "show", "network.virt0")
-        self._run("uxc", "check")
 
         self._title("A Debian, debootstrapped, packed by umoci, unpacked by umoci")
         self._run("uxc", "create", NAME, str(DISK), "true")
+        self._run("uci", "show", "uxc")
+        self._run("uxc", "check")
         self._run("uxc", "list")
 
         self._title("It is wired, and its program waits for the word")
@@ -62,23 +70,26 @@ class Story:
     def _title(self, text: str) -> None:
         print(f"\n── {text}", flush=True)
 
-    def _show(self, command: list[str], output: str) -> None:
-        line = command[0] if command[0].startswith("#") else f"$ {shlex.join(command)}"
-        print("\n".join((line, *(f"  {text}" for text in output.splitlines()))), flush=True)
+    def _show(self, command: Sequence[str], output: str, where: str = "") -> None:
+        lines = (f"$ {shlex.join(command)}{where}", *(f"  {line}" for line in output.splitlines()))
+        print("\n".join(lines), flush=True)
 
-    def _run(self, *command: str, text: str = "") -> str:
+    def _go_on(self) -> None:
+        if self._ended.is_set():
+            raise EndedError
+
+    def _run(self, *command: str, text: str = "") -> None:
+        self._go_on()
         done = self.router.run(*command, text=text)
-        self._show([*command], f"{text}{done.stdout}{done.stderr}")
-        if done.returncode:
-            raise StepError(f"{shlex.join(command)}: exit status {done.returncode}")
-        return done.stdout
+        self._show(command, f"{text}{done.stdout}{done.stderr}")
+        _check(command, done)
 
     def _inside(self, *command: str) -> None:
-        """Run a command in the container's namespaces, and in its root once it has one."""
+        """Run a command in the container's namespaces, and in its root file system."""
+        self._go_on()
         done = self._enter(*command)
-        self._show([*command, f"# in {NAME}"], f"{done.stdout}{done.stderr}")
-        if done.returncode:
-            raise StepError(f"{shlex.join(command)}: exit status {done.returncode}")
+        self._show(command, f"{done.stdout}{done.stderr}", f"   # inside {NAME}")
+        _check(command, done)
 
     def _enter(self, *command: str) -> "subprocess.CompletedProcess[str]":
         pid = str(self.router.state(NAME)["pid"])
@@ -87,6 +98,7 @@ class Story:
     def _wait_for_lease(self) -> None:
         deadline = time.monotonic() + LEASE_TIMEOUT_S
         while time.monotonic() < deadline:
+            self._go_on()
             links = json.loads(self._enter("ip", "-json", "addr", "show", "host0").stdout or "[]")
             if any(info["family"] == "inet" for link in links for info in link["addr_info"]):
                 return
@@ -99,3 +111,8 @@ class Story:
             if time.monotonic() > deadline:
                 raise StepError(f"{NAME} does not end")
             time.sleep(0.02)
+
+
+def _check(command: Sequence[str], done: "subprocess.CompletedProcess[str]") -> None:
+    if done.returncode:
+        raise StepError(f"{shlex.join(command)}: exit status {done.returncode}")
