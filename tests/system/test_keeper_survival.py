@@ -170,7 +170,7 @@ def test_a_terminal_goes_down_with_the_keeper(prefix: Prefix, keeper: KeeperClie
 def test_a_half_made_container_can_be_removed_by_the_next_keeper(
     prefix: Prefix, keeper: KeeperClient
 ) -> None:
-    """A keeper that dies with a builder at work leaves a name that delete frees."""
+    """A builder dies with its keeper, and leaves a name that delete frees."""
     before = prefix.files()
     bundle = prefix.top / "bundle/slow"
     bundle.mkdir(parents=True)
@@ -178,15 +178,29 @@ def test_a_half_made_container_can_be_removed_by_the_next_keeper(
     keeper.ask("create", {"name": "slow", "bundle": str(bundle)})
     keeper.call("list")
     children = Path(f"/proc/{prefix.pid}/task/{prefix.pid}/children").read_text().split()
+    assert len(children) == 1
+    time.sleep(0.1)
     prefix.kill_keeper()
-    for pid in children:
-        os.kill(int(pid), signal.SIGKILL)
+    prefix.wait_gone(int(children[0]))
 
     again = prefix.client()
     again.call("delete", name="slow", force=True)
 
     assert again.call("list") == []
     assert prefix.files() - {"keeper.sock"} == before - {"keeper.sock"}
+
+
+def test_a_damaged_record_hides_no_other_container(prefix: Prefix, keeper: KeeperClient) -> None:
+    """What cannot be read is left alone; all others are found again."""
+    run(keeper, "web", prefix.bundle("web", "sleep", "100"))
+    prefix.kill_keeper()
+    for name, text in (("cut", "{"), ("odd", "{}"), ("early", "")):
+        directory = Path(prefix.paths.container_root, name)
+        directory.mkdir()
+        if text:
+            (directory / "state.json").write_text(text)
+
+    assert [entry["name"] for entry in prefix.client().call("list")] == ["web"]
 
 
 def test_sigterm_ends_an_empty_keeper_only(prefix: Prefix, keeper: KeeperClient) -> None:

@@ -5,6 +5,7 @@ Every operation is done or handed to a worker at once; answers are sent when the
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import _socket
 import fcntl
 import posix
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from uxc.keeper.exits import Exit
     from uxc.keeper.loop import Loop
     from uxc.keeper.server import Request
+    from uxc.oci.state import State
     from uxc.paths import Paths
 
 # The core imports these when it needs them. A worker would have to do so for each container.
@@ -76,24 +78,38 @@ class Containers:
         self.table: dict[str, Container] = {}
 
     def adopt(self) -> None:
-        """Take over the containers that an earlier keeper has left; OSError as open(2)."""
-        for state in runtime.states(self._paths.container_root):
-            container = self._add(state.id, ring.DEFAULT_BYTES)
-            container.pid, container.started = state.pid, state.start_time
-            container.status = state.status()
+        """Take over the containers that an earlier keeper has left; OSError as open(2).
+
+        A record that cannot be read is reported and left alone: the others must be watched.
+        """
+        root = self._paths.container_root
+        files.make_dirs(root, 0o700)
+        for name in sorted(posix.listdir(root)):
             try:
-                container.use_output()
-            except FileNotFoundError:
-                # A terminal: its master end is gone with the keeper that had it.
-                container.terminal = True
-            try:
-                if container.status == STOPPED:
-                    raise ProcessLookupError
-                container.pidfd = proc.pidfd_of(state.pid, state.start_time)
-            except ProcessLookupError:
-                container.end(exits.recorded(self._state_dir(container.name)))
-            else:
-                self._watch_stranger(container)
+                self._adopt(runtime.load(root, name))
+            except NotFoundError:
+                # No record yet: a creation that died at its first step, and delete removes it.
+                continue
+            except Exception as error:
+                self._loop.report(f"the record of container '{name}'", error)
+
+    def _adopt(self, state: State) -> None:
+        container = self._add(state.id, ring.DEFAULT_BYTES)
+        container.pid, container.started = state.pid, state.start_time
+        container.status = state.status()
+        try:
+            container.use_output()
+        except FileNotFoundError:
+            # A terminal: its master end is gone with the keeper that had it.
+            container.terminal = True
+        try:
+            if container.status == STOPPED:
+                raise ProcessLookupError
+            container.pidfd = proc.pidfd_of(state.pid, state.start_time)
+        except ProcessLookupError:
+            container.end(exits.recorded(self._state_dir(container.name)))
+        else:
+            self._watch_stranger(container)
 
     def create(self, request: Request) -> None:
         """Create a container from the bundle in ``bundle``; answer its pid when it is parked."""
@@ -109,9 +125,10 @@ class Containers:
             container.console_sock = ours
             self._loop.watch(ours.fileno(), READ, lambda _events: self._take_master(container))
             console_fd = theirs.fileno()
+            ourselves = posix.getpid()
             container.builder = self._children.work(
                 "create the container",
-                lambda report: _build(report, self._paths, name, bundle, console_fd),
+                lambda report: _build(report, self._paths, name, bundle, console_fd, ourselves),
                 lambda result, error: self._built(container, request, result, error),
                 lambda message, fds: _progress(container, message, fds),
                 keep=(console_fd,),
@@ -355,8 +372,14 @@ def _progress(container: Container, message: dict[str, Any], fds: list[int]) -> 
         container.use_output()
 
 
-def _build(report: Report, paths: Paths, name: str, bundle: str, console_fd: int) -> dict[str, Any]:
+def _build(
+    report: Report, paths: Paths, name: str, bundle: str, console_fd: int, keeper: int
+) -> dict[str, Any]:
     """Create the container; runs in a worker, whose orphan the container's init becomes."""
+    # Nobody would ever know of a container that is finished after the keeper's death.
+    proc.set_parent_death_signal(_signal.SIGKILL)
+    if posix.getppid() != keeper:
+        posix._exit(1)
     config = files.read_json(f"{bundle}/{runtime.CONFIG}")
     process = config.get("process") if isinstance(config, dict) else None
     stdio = (0, 1, 2)

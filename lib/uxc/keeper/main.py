@@ -177,6 +177,10 @@ def _serve(paths: Paths) -> None:
     posix.dup2(1, 2)
     try:
         keeper.run()
+    except Exception as error:
+        # Nobody reads stderr any more.
+        report("the keeper", error)
+        raise
     finally:
         keeper.server.close()
         if group is not None:
