@@ -101,9 +101,7 @@ def test_an_unknown_container_is_said_to_be_unknown(
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "a b", "x" * 200])
-def test_a_name_that_is_a_path_is_refused(
-    machine: Machine, nothing_left: Any, name: str
-) -> None:
+def test_a_name_that_is_a_path_is_refused(machine: Machine, nothing_left: Any, name: str) -> None:
     """Nothing is read or written outside of the places for containers."""
     bundle = str(machine.bundle(*SLEEP))
 
@@ -154,9 +152,7 @@ def test_two_containers_that_claim_one_interface_are_refused(
     nothing_left()
 
 
-def test_an_interface_name_of_sixteen_bytes_is_refused(
-    machine: Machine, nothing_left: Any
-) -> None:
+def test_an_interface_name_of_sixteen_bytes_is_refused(machine: Machine, nothing_left: Any) -> None:
     """The kernel takes 15 (IFNAMSIZ); the option is named."""
     bundle = machine.bundle(*SLEEP)
     machine.configure(network=WIRED.format(device="sixteen-bytes-xx"))
@@ -225,9 +221,7 @@ def test_a_failed_create_takes_the_wiring_back(machine: Machine, nothing_left: A
     nothing_left()
 
 
-def test_a_bundle_on_the_hosts_network_cannot_be_wired(
-    machine: Machine, nothing_left: Any
-) -> None:
+def test_a_bundle_on_the_hosts_network_cannot_be_wired(machine: Machine, nothing_left: Any) -> None:
     """A cable for a container without a network namespace is an error, not a silent nothing."""
     bundle = machine.bundle(*SLEEP)
     machine.edit(

@@ -144,7 +144,6 @@ def test_there_may_be_many_clients_and_there_is_a_limit(machine: Machine) -> Non
     assert "clients already" in last["error"]["message"]
 
 
-
 def test_only_root_is_served(machine: Machine) -> None:
     """The socket is closed to others, and where it is opened to them, they are refused."""
     path = machine.paths.control_socket

@@ -70,8 +70,17 @@ def test_the_other_form_of_create(machine: Machine) -> None:
     pid_file = machine.directory / "pid"
 
     machine.uxc(
-        "create", "my-app", "--bundle", str(bundle), "--autostart", "--temp-overlay-size", "1M",
-        "--mounts", "/proc,/sys", "--pid-file", str(pid_file),
+        "create",
+        "my-app",
+        "--bundle",
+        str(bundle),
+        "--autostart",
+        "--temp-overlay-size",
+        "1M",
+        "--mounts",
+        "/proc,/sys",
+        "--pid-file",
+        str(pid_file),
     )
 
     assert "config container 'my_app'\n\toption name 'my-app'\n" in machine.config
@@ -93,7 +102,10 @@ def test_a_configured_container_is_uninitialized_until_it_is_made(machine: Machi
     machine.configure(uxc=_section("web", bundle))
 
     assert machine.state("web") == {
-        **machine.state("web"), "id": "web", "status": "uninitialized", "bundle": str(bundle)
+        **machine.state("web"),
+        "id": "web",
+        "status": "uninitialized",
+        "bundle": str(bundle),
     }
     machine.uxc("create", "web")
     assert machine.status("web") == "created"

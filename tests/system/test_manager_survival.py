@@ -207,7 +207,7 @@ def test_wishes_survive_the_manager(machine: Machine, patience: Patience) -> Non
         )
     )
     machine.uxc("boot")
-    machine.uxc("stop", "stopped")
+    machine.uxc("stop", "stopped", "--timeout", "0")
     pid = machine.state("wanted")["pid"]
     machine.kill_manager()
     os.kill(pid, signal.SIGKILL)

@@ -57,8 +57,7 @@ def _laid_out(value: "Any", margin: str) -> str:
     inner = margin + "  "
     if isinstance(value, dict) and value:
         lines = (
-            f"{inner}{jsontext.dumps(key)}: {_laid_out(each, inner)}"
-            for key, each in value.items()
+            f"{inner}{jsontext.dumps(key)}: {_laid_out(each, inner)}" for key, each in value.items()
         )
         return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
     if isinstance(value, list) and any(isinstance(each, dict) for each in value):

@@ -99,9 +99,7 @@ def _process(process: Document, container: Container) -> Document:
     result = dict(process)
     if container.env:
         ours = {entry.partition("=")[0]: entry for entry in container.env}
-        theirs = [
-            entry for entry in process.get("env", ()) if entry.partition("=")[0] not in ours
-        ]
+        theirs = [entry for entry in process.get("env", ()) if entry.partition("=")[0] not in ours]
         result["env"] = [*theirs, *ours.values()]
     if container.console is not None:
         result["terminal"] = container.console

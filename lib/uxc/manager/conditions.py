@@ -43,9 +43,7 @@ def missing_volume(
     return None
 
 
-def missing_device(
-    devices: tuple[str, ...], exists: Callable[[str], bool]
-) -> str | None:
+def missing_device(devices: tuple[str, ...], exists: Callable[[str], bool]) -> str | None:
     """Return the first of the lent ``devices`` that the host does not have."""
     return next((device for device in devices if not exists(device)), None)
 

@@ -136,9 +136,7 @@ class Control:
     def _refusal(self, connection: socket.socket) -> UxcError | None:
         if len(self._clients) >= MAX_CLIENTS:
             return UxcError(f"the manager serves {MAX_CLIENTS} clients already")
-        credentials = connection.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size
-        )
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
         _, uid, _ = _PEERCRED.unpack(credentials)
         if uid != 0:
             return InvalidError(f"only root may talk to the manager, not uid {uid}")

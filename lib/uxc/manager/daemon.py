@@ -58,9 +58,7 @@ class Daemon:
         self._adoption = Adoption(
             self.loop, paths, configuration, self._keeper, containers, self._wishes, intents
         )
-        requests = Requests(
-            configuration, self._keeper, containers, self._wishes, self._shut_down
-        )
+        requests = Requests(configuration, self._keeper, containers, self._wishes, self._shut_down)
         self._control = Control(self.loop, paths.control_socket, requests.handle, PASSIVE)
         self._keeper.on_event = self._wishes.on_event
         self._keeper.on_lost = self._on_keeper_lost

@@ -178,9 +178,7 @@ class Keeper:
                 return
             self._unsent.popleft()
         if self._socket is not None:
-            self._loop.rewatch(
-                self._socket.fileno(), READ | (WRITE if self._unsent else 0)
-            )
+            self._loop.rewatch(self._socket.fileno(), READ | (WRITE if self._unsent else 0))
 
     def _lose(self) -> None:
         log.warning("the keeper has ended")

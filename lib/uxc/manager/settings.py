@@ -51,9 +51,7 @@ class Settings:
             ("write_overlay_path", self.write_overlay_path, container.write_overlay_path),
             ("volumes", self.volumes, container.volumes),
         )
-        return next(
-            (option for option, said, has in pairs if said is not None and said != has), ""
-        )
+        return next((option for option, said, has in pairs if said is not None and said != has), "")
 
     def _size(self) -> str | None:
         if self.temp_overlay_size is None:

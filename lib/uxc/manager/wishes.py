@@ -225,9 +225,7 @@ class Wishes:
         record.failures = decision.failures
         record.cancel_retry()
         if decision.delay_s is not None:
-            record.retry = self._loop.call_later(
-                decision.delay_s, lambda: self._retry(record)
-            )
+            record.retry = self._loop.call_later(decision.delay_s, lambda: self._retry(record))
         elif self.wanted(name):
             self._intents.set(name, None)
             if decision.failures:

@@ -54,9 +54,7 @@ def run(arguments: Arguments, session: Session) -> int:
 def _truth(word: str) -> bool:
     truth = {**_TRUTH, **_LIES}.get(word.lower())
     if truth is None:
-        raise UsageError(
-            f"create: '{word}' is neither true nor false", f"usage: {SYNTAX.usage()}"
-        )
+        raise UsageError(f"create: '{word}' is neither true nor false", f"usage: {SYNTAX.usage()}")
     return truth
 
 

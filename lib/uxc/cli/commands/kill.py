@@ -17,7 +17,5 @@ SYNTAX = Syntax(
 
 def run(arguments: Arguments, session: Session) -> int:
     """Send the signal."""
-    session.request(
-        "kill", name=arguments.text("name"), signal=arguments.text("signal") or "TERM"
-    )
+    session.request("kill", name=arguments.text("name"), signal=arguments.text("signal") or "TERM")
     return EXIT_OK

@@ -21,6 +21,6 @@ def run(arguments: Arguments, session: Session) -> int:
     if not arguments.given("console"):
         session.request("start", name=name)
         return EXIT_OK
-    from uxc.cli.commands import attach
+    from uxc.cli.commands.attach import show
 
-    return attach.show(session, "start", {"name": name, "console": True}, arguments)
+    return show(session, "start", {"name": name, "console": True}, arguments)
