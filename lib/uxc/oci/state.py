@@ -5,38 +5,20 @@ A container is a directory ``<root>/<id>``, made exclusively, mode 0700: ``state
 (pid and start time, the FIFO's reader, the freezer), so no crash can leave a wrong one.
 """
 
-import errno
-import fcntl
 import posix
 import time
 
 from uxc import files
-from uxc.errors import ConflictError, InvalidError, NotFoundError, system_failure
-from uxc.linux import proc
+from uxc.errors import ConflictError, system_failure
+from uxc.linux import pid as processes
+from uxc.oci.gate import check_id, lock, missing, open_gate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 OCI_VERSION = "1.3.0"
-GATE = "exec.fifo"
 _RECORD = "state.json"
-_ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
-_LONGEST_ID = 255
-
-
-def check_id(container_id: str) -> None:
-    """Raise InvalidError unless ``container_id`` is a plain name that is safe in paths."""
-    if (
-        not container_id
-        or container_id in (".", "..")
-        or len(container_id) > _LONGEST_ID
-        or not _ALLOWED.issuperset(container_id)
-    ):
-        raise InvalidError(
-            f"invalid container ID format: '{container_id}'",
-            "letters, digits and _+-. are allowed",
-        )
 
 
 class State:
@@ -141,62 +123,10 @@ def is_alive(pid: int, start_time: int) -> bool:
     if not pid:
         return False
     try:
-        found = proc.stat(pid)
+        found = processes.stat(pid)
     except ProcessLookupError:
         return False
     return found.alive and found.start_time == start_time
-
-
-def open_gate(directory: str) -> int:
-    """Open the FIFO of a created container for writing; -1 when nobody waits at its other end."""
-    try:
-        return posix.open(
-            f"{directory}/{GATE}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
-        )
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENOENT):
-            return -1
-        raise
-
-
-def lock(path: str) -> int:
-    """Lock the directory ``path`` and return the fd that holds the lock; OSError.
-
-    The lock is on the directory itself, so that no lock file is ever left or in the way.
-    """
-    fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-    except BaseException:
-        posix.close(fd)
-        raise
-    return fd
-
-
-def lock_container(root: str, container_id: str) -> int:
-    """Lock a container against other commands and return the fd; NotFoundError."""
-    check_id(container_id)
-    path = f"{root}/{container_id}"
-    while True:
-        try:
-            fd = lock(path)
-        except (FileNotFoundError, NotADirectoryError):
-            raise missing(container_id) from None
-        except OSError as error:
-            raise system_failure("lock", error) from None
-        # While we waited it may have been deleted, and made again.
-        try:
-            if posix.stat(path).st_ino == posix.fstat(fd).st_ino:
-                return fd
-        except FileNotFoundError:
-            posix.close(fd)
-            raise missing(container_id) from None
-        posix.close(fd)
-
-
-def missing(container_id: str) -> NotFoundError:
-    """Return the error for a container that is not there; clients look for "does not exist"."""
-    return NotFoundError(f"container '{container_id}' does not exist")
 
 
 def reserve(state: State) -> "State | None":
@@ -206,7 +136,7 @@ def reserve(state: State) -> "State | None":
     cleans up after it and tries again. Raises ConflictError when the id is taken.
     """
     pid = posix.getpid()
-    state.creator = (pid, proc.start_time(pid))
+    state.creator = (pid, processes.start_time(pid))
     try:
         files.make_dirs(state.root, 0o700)
         # Under the root's lock a directory without a record can only be a dead one.

@@ -7,7 +7,7 @@ import select
 
 from uxc.errors import EXIT_OK, UxcError
 from uxc.linux import fds, proc, pty
-from uxc.oci import runtime
+from uxc.oci import creation, lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,22 +28,22 @@ _FORWARDED = (
 )
 
 
-def run(options: runtime.CreateOptions, detached: bool, kept: bool, reporter: "Reporter") -> int:
+def run(options: creation.CreateOptions, detached: bool, kept: bool, reporter: "Reporter") -> int:
     """Run a container and return its program's exit code, 128+n for signal n; 0 when detached."""
     terminal = None
     if not detached and not options.console_socket and _wants_terminal(options):
         terminal = _Terminal()
         options.console_fd = terminal.container_end
     try:
-        state = runtime.create(options)
+        state = creation.create(options)
         if terminal is not None:
             terminal.receive()
         for warning in state.warnings:
             reporter.warning(warning)
         try:
-            runtime.start(options.root, options.id)
+            lifecycle.start(options.root, options.id)
         except UxcError:
-            runtime.delete(options.root, options.id, force=True)
+            lifecycle.delete(options.root, options.id, force=True)
             raise
         if detached:
             return EXIT_OK
@@ -52,12 +52,12 @@ def run(options: runtime.CreateOptions, detached: bool, kept: bool, reporter: "R
         if terminal is not None:
             terminal.close()
     if not kept:
-        runtime.delete(options.root, options.id, force=True)
+        lifecycle.delete(options.root, options.id, force=True)
     return code
 
 
-def _wants_terminal(options: runtime.CreateOptions) -> bool:
-    config = runtime.read_config(options)
+def _wants_terminal(options: creation.CreateOptions) -> bool:
+    config = creation.read_config(options)
     # Kept, so that what was looked at is what is run.
     options.config = config
     process = config.get("process") if isinstance(config, dict) else None

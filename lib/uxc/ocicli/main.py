@@ -1,5 +1,6 @@
 """``uxc-runtime``: the OCI runtime as a command, with the command line of runc and no daemon."""
 
+import gc
 import posix
 
 from uxc import paths as fixed_paths
@@ -9,7 +10,7 @@ from uxc.ocicli.report import NAME, Reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from uxc.oci.runtime import CreateOptions
+    from uxc.oci.creation import CreateOptions
     from uxc.oci.state import State
     from uxc.paths import Paths
 
@@ -17,49 +18,11 @@ SPEC_VERSION = "1.3.0"
 # Commands whose process, or one made by it, runs inside a container for a while.
 _ENTERING = ("create", "run")
 
-USAGE = f"""\
-usage: {NAME} [GLOBAL OPTIONS] COMMAND [OPTIONS] [OPERANDS]
-
-commands:
-  create [OPTIONS] ID    make the container of a bundle; its program waits for start
-  start ID               let its program run
-  run [OPTIONS] ID       create, start, wait, delete; the program's exit code
-  state ID               print its state as JSON
-  list [OPTIONS]         list containers
-  kill [OPTIONS] ID [SIGNAL]
-                         send a signal, SIGTERM when none is named
-  delete [OPTIONS] ID    take everything away that create made
-
-global options:
-  --root DIR             where state is kept
-  --log FILE             append messages to FILE too
-  --log-format FORMAT    text (default) or json
-  --debug                say more
-  --version              print the versions
-  --systemd-cgroup, --cgroup-manager cgroupfs|systemd, --rootless, --criu PATH,
-  --log-level LEVEL      accepted as runc and crun have them
-
-options of create and run:
-  --bundle DIR, -b DIR   the bundle, the working directory when not given
-  --config FILE, -f FILE another config.json
-  --pid-file FILE        write the pid of the first process
-  --console-socket PATH  send the terminal there
-  --pidfd-socket PATH    send a pidfd there
-  --preserve-fds N       hand N descriptors above 2 to the program
-  --no-pivot, --no-new-keyring
-  --detach, -d           (run) do not wait
-  --keep                 (run) do not delete
-
-options of others:
-  kill --all, -a         all processes of the container
-  delete --force, -f     also one that runs; none there is no error
-  list --quiet, -q       ids only
-  list --format, -f      table or json
-"""
-
 
 def main(words: "list[str]") -> int:
     """Run one command and return the exit code; nothing is raised."""
+    # Nothing here lives long enough to be worth collecting.
+    gc.disable()
     _open_standard_streams()
     reporter = Reporter()
     try:
@@ -93,6 +56,8 @@ def _dispatch(line: CommandLine, reporter: Reporter) -> int:
 
         return _print(f"{NAME} version {VERSION}\nspec: {SPEC_VERSION}\n")
     if "help" in line.globals or "help" in line.options:
+        from uxc.ocicli.usage import USAGE
+
         return _print(USAGE)
     options = line.globals
     reporter.configure(options.get("log", ""), options.get("log-format", ""), "debug" in options)
@@ -114,20 +79,30 @@ def _dispatch(line: CommandLine, reporter: Reporter) -> int:
         from uxc.oci import state
 
         return _print(jsontext.dumps(state.load(root, container_id).document()) + "\n")
-    from uxc.oci import runtime
-
     if line.command == "start":
-        runtime.start(root, container_id)
-    elif line.command == "kill":
+        _start(root, container_id)
+        return EXIT_OK
+    from uxc.oci import lifecycle
+
+    if line.command == "kill":
         from uxc.ocicli import signals
 
         number = signals.TERMINATE
         if len(line.operands) > 1:
             number = signals.parse(line.operands[1])
-        runtime.kill(root, container_id, number, "all" in line.options)
+        lifecycle.kill(root, container_id, number, "all" in line.options)
     elif line.command == "delete":
-        runtime.delete(root, container_id, "force" in line.options)
+        lifecycle.delete(root, container_id, "force" in line.options)
     return EXIT_OK
+
+
+def _start(root: str, container_id: str) -> None:
+    from uxc.oci import gate
+
+    if not gate.let_run(root, container_id):
+        from uxc.oci import lifecycle
+
+        lifecycle.refuse_start(root, container_id)
 
 
 def _protect(paths: "Paths", reporter: Reporter) -> None:
@@ -145,7 +120,7 @@ def _protect(paths: "Paths", reporter: Reporter) -> None:
 
 
 def _create(line: CommandLine, paths: "Paths", root: str, reporter: Reporter) -> int:
-    from uxc.oci import runtime
+    from uxc.oci import creation
 
     options = _create_options(line, paths, root)
     if line.command == "run":
@@ -153,18 +128,18 @@ def _create(line: CommandLine, paths: "Paths", root: str, reporter: Reporter) ->
 
         detached, kept = "detach" in line.options, "keep" in line.options
         return foreground.run(options, detached, kept, reporter)
-    for warning in runtime.create(options).warnings:
+    for warning in creation.create(options).warnings:
         reporter.warning(warning)
     return EXIT_OK
 
 
 def _create_options(line: CommandLine, paths: "Paths", root: str) -> "CreateOptions":
     from uxc import files
-    from uxc.oci import runtime
+    from uxc.oci import creation
 
     given = line.options
-    bundle = runtime.absolute(given.get("bundle") or posix.getcwd())
-    options = runtime.CreateOptions(root, line.operands[0], bundle, paths.seccomp_dir)
+    bundle = creation.absolute(given.get("bundle") or posix.getcwd())
+    options = creation.CreateOptions(root, line.operands[0], bundle, paths.seccomp_dir)
     if "config" in given:
         try:
             options.config = files.read_json(given["config"])

@@ -7,7 +7,6 @@ programs above read level, msg and time.
 import posix
 import time
 
-from uxc import jsontext
 from uxc.errors import InvalidError, UxcError, system_failure
 
 NAME = "uxc-runtime"
@@ -58,6 +57,9 @@ class Reporter:
             _write(self._fd, self._record(level, message) + "\n")
 
     def _record(self, level: str, message: str) -> str:
+        # Not at the top: most commands have nothing to say.
+        from uxc import jsontext
+
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self._json:
             return jsontext.dumps({"level": level, "msg": message, "time": when})

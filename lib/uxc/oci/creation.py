@@ -1,0 +1,347 @@
+"""Creating a container: everything but the start of its program, or nothing at all."""
+
+import _socket
+import posix
+
+from uxc import files
+from uxc.errors import ConflictError, InvalidError, system_failure
+from uxc.linux import caps, fds
+from uxc.oci import gate, lifecycle
+from uxc.oci import state as states_
+from uxc.oci.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from uxc.oci.cgroup.group import Cgroup
+    from uxc.oci.cgroup.layout import Layout
+    from uxc.oci.cgroup.setup import Plan as CgroupPlan
+    from uxc.oci.init import Surroundings
+    from uxc.oci.plan import Plan
+    from uxc.oci.process import FirstProcess
+    from uxc.oci.spec import Spec
+
+CONFIG = "config.json"
+_LONGEST_SOCKET_PATH = 107
+_FIRST_FD = 3
+
+
+class CreateOptions:
+    """What the caller of ``create`` decides beside the bundle."""
+
+    __slots__ = (
+        "bundle",
+        "cgroup_parent",
+        "config",
+        "console_fd",
+        "console_socket",
+        "id",
+        "listen_fds",
+        "no_new_keyring",
+        "no_pivot",
+        "pid_file",
+        "pidfd_socket",
+        "preserve_fds",
+        "root",
+        "seccomp_dir",
+        "stdio",
+    )
+
+    def __init__(self, root: str, container_id: str, bundle: str, seccomp_dir: str) -> None:
+        """Take the state root, the id, the bundle's directory, and the cache of BPF programs."""
+        self.root = root
+        self.id = container_id
+        self.bundle = bundle
+        self.seccomp_dir = seccomp_dir
+        # The document of config.json when the caller has read it already.
+        self.config: dict[str, Any] | None = None
+        self.pid_file = ""
+        # Where the terminal's master goes: the path of a listening socket, or a connected one.
+        self.console_socket = ""
+        self.console_fd = -1
+        self.pidfd_socket = ""
+        # Sockets 3… of socket activation, and further descriptors behind them.
+        self.listen_fds = 0
+        self.preserve_fds = 0
+        self.no_pivot = False
+        self.no_new_keyring = False
+        self.stdio = (0, 1, 2)
+        self.cgroup_parent = "uxc"
+
+
+def create(options: CreateOptions) -> State:
+    """Make the container of a bundle, all but started: its program waits for ``start``.
+
+    Raises UxcError; nothing of the container is left then.
+    """
+    gate.check_id(options.id)
+    creation = _Creation(options)
+    creation.reserve()
+    try:
+        creation.make()
+    except BaseException:
+        creation.undo()
+        raise
+    finally:
+        creation.close()
+    return creation.state
+
+
+class _Creation:
+    """One create on its way: what exists so far, to go on with or to take back."""
+
+    __slots__ = ("_cgroup", "_cgroup_plan", "_layout", "_lock", "_options", "_plan", "_process",
+                 "_spec", "state")  # fmt: skip
+
+    def __init__(self, options: CreateOptions) -> None:
+        """Read and resolve the bundle; makes nothing. UxcError."""
+        from uxc.oci import plan, spec
+        from uxc.oci.cgroup import layout, setup
+
+        self._options = options
+        self._lock = -1
+        self._cgroup: Cgroup | None = None
+        self._process: FirstProcess | None = None
+        self.state = state = State(options.root, options.id)
+        state.bundle = absolute(options.bundle)
+        self._spec: Spec = spec.parse(read_config(options))
+        _, available, _ = caps.get()
+        self._plan: Plan = plan.Plan(self._spec, state.bundle, available, state.warnings)
+        _check_terminal(self._plan, options)
+        _check_preserved(options)
+        linux = self._spec.linux
+        try:
+            self._layout: Layout = layout.probe()
+        except OSError as error:
+            raise system_failure("read the mounted cgroups", error) from None
+        self._cgroup_plan: CgroupPlan = setup.plan(
+            options.id, linux.cgroups_path, options.cgroup_parent, linux.resources, self._layout
+        )
+        state.warnings += self._cgroup_plan.warnings
+        state.rootfs = self._plan.rootfs
+        state.annotations = self._spec.annotations
+        state.owner = "root" if posix.getuid() == 0 else str(posix.getuid())
+        state.created = states_.timestamp()
+        state.cgroup = _planned_cgroup(self._cgroup_plan.relative, self._layout)
+
+    def reserve(self) -> None:
+        """Take the id, after cleaning up a creation of it that died midway; ConflictError."""
+        dead = states_.reserve(self.state)
+        if dead is not None:
+            lifecycle.clean_up(dead)
+            if states_.reserve(self.state) is not None:
+                raise ConflictError(f"container with given ID already exists: {self.state.id}")
+        # Held until create is over, so that a delete waits for its end.
+        self._lock = gate.lock_container(self.state.root, self.state.id)
+
+    def make(self) -> None:
+        """Make cgroup and first process, and put them on record; UxcError."""
+        from uxc.oci import process
+
+        self._cgroup = self._cgroup_plan.create()
+        around = self._open_surroundings()
+        try:
+            self._process = process.spawn(self._plan, around, self._cgroup)
+        finally:
+            fds.close_quietly(around.gate)
+            for fd, _ in around.joined:
+                posix.close(fd)
+            if around.console != self._options.console_fd:
+                fds.close_quietly(around.console)
+        self._cgroup.join(self._process.pid)
+        self._cgroup.settle()
+        self._process.confirm_placed()
+        self._set_oom_score()
+        self._process.wait_ready()
+        self._announce()
+        state = self.state
+        state.pid, state.start_time = self._process.pid, self._process.start_time
+        state.cgroup = self._cgroup.record()
+        state.creator = None
+        # Parked before it is on record: should we die in between, the record of a dead creation
+        # still leads to the process, by its cgroup.
+        self._process.park()
+        try:
+            state.save()
+        except OSError as error:
+            raise system_failure(f"put container {state.id} on record", error) from None
+
+    def _open_surroundings(self) -> "Surroundings":
+        from uxc.oci import init, process
+
+        options = self._options
+        around = init.Surroundings(self._open_gate(), self._layout)
+        try:
+            around.joined = process.open_namespaces(self._plan)
+            around.console = options.console_fd
+            if options.console_socket:
+                around.console = _connect(options.console_socket, "console socket").detach()
+        except BaseException:
+            posix.close(around.gate)
+            raise
+        around.keyring = "" if options.no_new_keyring else f"_ses.{options.id}"
+        around.pivot = not options.no_pivot
+        around.preserved = _preserved(options)
+        around.stdio = options.stdio
+        if options.listen_fds:
+            self._plan.program.environment += [
+                b"LISTEN_FDS=%d" % options.listen_fds,
+                b"LISTEN_PID=1",
+            ]
+        if self._spec.linux.seccomp is not None:
+            from uxc.oci import seccomp
+
+            around.seccomp = seccomp.program(self._spec.linux.seccomp, options.seccomp_dir)
+        return around
+
+    def _open_gate(self) -> int:
+        """Make the FIFO and open it both ways: a reader that is there before any writer."""
+        path = f"{self.state.directory}/{gate.GATE}"
+        try:
+            posix.mkfifo(path, 0o600)
+            return posix.open(path, posix.O_RDWR | posix.O_CLOEXEC)
+        except OSError as error:
+            raise system_failure("make the start gate", error) from None
+
+    def _set_oom_score(self) -> None:
+        score = self._plan.program.oom_score_adj
+        if score is None:
+            return
+        assert self._process is not None
+        try:
+            fd = posix.open(
+                f"/proc/{self._process.pid}/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC
+            )
+            try:
+                posix.write(fd, str(score).encode())
+            finally:
+                posix.close(fd)
+        except OSError as error:
+            raise system_failure(f"set oomScoreAdj to {score}", error) from None
+
+    def _announce(self) -> None:
+        """Hand pid and pidfd to whoever asked for them; UxcError."""
+        assert self._process is not None
+        options = self._options
+        if options.pidfd_socket:
+            sock = _connect(options.pidfd_socket, "pidfd socket")
+            try:
+                _send_fd(sock, b"pidfd", self._process.pidfd)
+            except OSError as error:
+                raise system_failure(f"send the pidfd to {options.pidfd_socket}", error) from None
+            finally:
+                sock.close()
+        if options.pid_file:
+            try:
+                files.write_atomic(options.pid_file, str(self._process.pid).encode(), 0o644)
+            except OSError as error:
+                raise system_failure(f"write the pid file {options.pid_file}", error) from None
+
+    def undo(self) -> None:
+        """Take back everything that was made."""
+        if self._process is not None:
+            self._process.kill()
+        if self._options.pid_file and self._process is not None:
+            _unlink(self._options.pid_file)
+        if self._cgroup is not None:
+            self._cgroup.kill_all()
+            self._cgroup.remove()
+        states_.remove(self.state)
+
+    def close(self) -> None:
+        """Close what only the creation needed."""
+        if self._process is not None:
+            self._process.close()
+        if self._cgroup is not None:
+            self._cgroup.close()
+        fds.close_quietly(self._lock)
+
+
+def absolute(path: str) -> str:
+    """Return ``path`` as an absolute one, without a trailing slash."""
+    if not path.startswith("/"):
+        path = f"{posix.getcwd()}/{path}"
+    return path.rstrip("/") or "/"
+
+
+def read_config(options: CreateOptions) -> "dict[str, Any]":
+    """Return the document of the bundle, which may have been read before; InvalidError."""
+    if options.config is not None:
+        return options.config
+    path = f"{absolute(options.bundle)}/{CONFIG}"
+    try:
+        config: dict[str, Any] = files.read_json(path)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise InvalidError(
+            f"cannot read {path}: {reason}", "a bundle is a directory with config.json"
+        ) from None
+    return config
+
+
+def _check_terminal(plan: "Plan", options: CreateOptions) -> None:
+    wanted = bool(options.console_socket) or options.console_fd >= 0
+    if plan.program.terminal and not wanted:
+        raise InvalidError(
+            "config.json: process.terminal: cannot make a terminal without a console socket",
+            "give one with --console-socket, or use run without --detach",
+        )
+    if wanted and not plan.program.terminal:
+        raise InvalidError("config.json: process.terminal: is false, but a console socket is given")
+
+
+def _preserved(options: CreateOptions) -> "list[int]":
+    return list(range(_FIRST_FD, _FIRST_FD + options.listen_fds + options.preserve_fds))
+
+
+def _check_preserved(options: CreateOptions) -> None:
+    for fd in _preserved(options):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            raise InvalidError(f"descriptor {fd} is to be preserved, but is not open") from None
+
+
+def _planned_cgroup(relative: str, layout: "Layout") -> "dict[str, Any]":
+    """Return the record of a cgroup in any hierarchy that there is, should we die making it."""
+    mounts = [layout.unified] if layout.unified else []
+    mounts += [point for point in dict.fromkeys(layout.v1.values()) if point not in mounts]
+    paths = [f"{point}/{relative}" for point in mounts]
+    return {
+        "path": relative,
+        "unified": layout.unified,
+        "hierarchies": mounts,
+        "made": [path for path in paths if not posix.access(path, posix.F_OK)],
+    }
+
+
+def _connect(path: str, what: str) -> "_socket.socket":
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
+    directory = -1
+    try:
+        if len(path.encode()) > _LONGEST_SOCKET_PATH:
+            # sun_path ends there; the directory's descriptor makes any path short.
+            parent, _, name = path.rpartition("/")
+            directory = posix.open(parent or "/", posix.O_PATH | posix.O_CLOEXEC)
+            path = f"/proc/self/fd/{directory}/{name}"
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        raise system_failure(f"connect to the {what} {path}", error) from None
+    finally:
+        fds.close_quietly(directory)
+    return sock
+
+
+def _send_fd(sock: "_socket.socket", data: bytes, fd: int) -> None:
+    from uxc.protocol import send_with_fds
+
+    send_with_fds(sock, data, (fd,))
+
+
+def _unlink(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        return

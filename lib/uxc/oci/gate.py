@@ -1,0 +1,113 @@
+"""The gate that a created container waits at: names, locks, and letting its program run.
+
+``start`` needs nothing but this: no record is read, because the FIFO ``exec.fifo`` itself tells
+whether somebody waits at its other end.
+"""
+
+import errno
+import fcntl
+import posix
+import select
+
+from uxc.errors import InvalidError, NotFoundError, system_failure
+
+GATE = "exec.fifo"
+_ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
+_LONGEST_ID = 255
+
+
+def check_id(container_id: str) -> None:
+    """Raise InvalidError unless ``container_id`` is a plain name that is safe in paths."""
+    if (
+        not container_id
+        or container_id in (".", "..")
+        or len(container_id) > _LONGEST_ID
+        or not _ALLOWED.issuperset(container_id)
+    ):
+        raise InvalidError(
+            f"invalid container ID format: '{container_id}'",
+            "letters, digits and _+-. are allowed",
+        )
+
+
+def open_gate(directory: str) -> int:
+    """Open the FIFO of a created container for writing; -1 when nobody waits at its other end."""
+    try:
+        return posix.open(
+            f"{directory}/{GATE}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
+        )
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return -1
+        raise
+
+
+def lock(path: str) -> int:
+    """Lock the directory ``path`` and return the fd that holds the lock; OSError.
+
+    The lock is on the directory itself, so that no lock file is ever left or in the way.
+    """
+    fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except BaseException:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def lock_container(root: str, container_id: str) -> int:
+    """Lock a container against other commands and return the fd; NotFoundError."""
+    check_id(container_id)
+    path = f"{root}/{container_id}"
+    while True:
+        try:
+            fd = lock(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise missing(container_id) from None
+        except OSError as error:
+            raise system_failure("lock", error) from None
+        # While we waited it may have been deleted, and made again.
+        try:
+            if posix.stat(path).st_ino == posix.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            posix.close(fd)
+            raise missing(container_id) from None
+        posix.close(fd)
+
+
+def missing(container_id: str) -> NotFoundError:
+    """Return the error for a container that is not there; clients look for "does not exist"."""
+    return NotFoundError(f"container '{container_id}' does not exist")
+
+
+def let_run(root: str, container_id: str) -> bool:
+    """Let a created container's program run, and return once it does; False if none waits.
+
+    Raises NotFoundError, SystemFailure.
+    """
+    # A second start waits here until the first one is through, and then finds nobody waiting; a
+    # create that is not done yet holds the lock as well.
+    lock = lock_container(root, container_id)
+    try:
+        gate = open_gate(f"{root}/{container_id}")
+        if gate < 0:
+            return False
+        try:
+            posix.write(gate, b"\0")
+            wait_opened(gate)
+        except BrokenPipeError:
+            return False
+        finally:
+            posix.close(gate)
+    finally:
+        posix.close(lock)
+    return True
+
+
+def wait_opened(gate: int) -> None:
+    """Wait until nobody reads ``gate`` any more: the exec has closed it, or the process is gone."""
+    poll = select.poll()
+    poll.register(gate, 0)
+    poll.poll()
