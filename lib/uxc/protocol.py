@@ -10,10 +10,9 @@ A request is ``{"v": 1, "id": N, "op": NAME, "args": {…}}``; its answer ``{"id
 without ``id`` is an event: ``{"event": NAME, …}``.
 """
 
+import _socket
 import posix
 import sys
-
-import _socket
 
 from uxc import jsontext
 from uxc.errors import InvalidError, UxcError, from_kind
