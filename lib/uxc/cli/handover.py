@@ -1,8 +1,8 @@
 """When ``uxc`` is called as an OCI runtime: hand over to ``uxc-runtime`` (docs/control.md).
 
 OpenWrt's containers.conf tells Podman that ``/sbin/uxc`` is an OCI runtime. What only a runtime's
-command line has, a flag or a command, goes there, and so does a container that ``uxc-runtime``
-made; everything else is ours.
+command line has goes there: a flag, a command, an id as engines make them, a container that
+``uxc-runtime`` made. Everything else is ours.
 """
 
 import posix
@@ -40,8 +40,20 @@ _COMMAND_FLAGS = {
     "update": {"--resources", "-r"},
     "events": {"--stats", "--interval"},
 }
+_ID_DIGITS = 64
 # Commands whose operand is an id, which may be one of the runtime's own.
-_ON_ID = {"start", "state", "kill", "delete", "exec", "pause", "resume", "update", "events"}
+_ON_ID = {
+    "create",
+    "start",
+    "state",
+    "kill",
+    "delete",
+    "exec",
+    "pause",
+    "resume",
+    "update",
+    "events",
+}
 
 
 def wanted(words: "list[str]", paths: Paths) -> bool:
@@ -60,7 +72,14 @@ def wanted(words: "list[str]", paths: Paths) -> bool:
     if any(word.partition("=")[0] in flags for word in rest):
         return True
     # Podman's ``start ID`` and ``delete --force ID`` carry no flag of their own.
-    return command in _ON_ID and any(_made_by_runtime(word, paths) for word in rest)
+    return command in _ON_ID and any(
+        _made_by_engine(word) or _made_by_runtime(word, paths) for word in rest
+    )
+
+
+def _made_by_engine(word: str) -> bool:
+    """Whether ``word`` is an id of Podman, CRI-O, containerd or Docker: 256 bits in hexadecimal."""
+    return len(word) == _ID_DIGITS and not word.strip("0123456789abcdef")
 
 
 def _made_by_runtime(word: str, paths: Paths) -> bool:

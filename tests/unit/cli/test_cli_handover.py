@@ -7,6 +7,8 @@ import pytest
 from uxc.cli import handover
 from uxc.paths import Paths
 
+ID = "0123456789abcdef" * 4
+
 
 @pytest.mark.parametrize(
     "line",
@@ -31,6 +33,9 @@ from uxc.paths import Paths
         "state podman",
         "delete --force podman",
         "kill podman 9",
+        f"create --bundle /b --pid-file /p {ID}",
+        f"start {ID}",
+        f"delete --force {ID}",
     ],
 )
 def test_a_runtimes_command_line_is_handed_over(line: str, tmp_path: Path) -> None:
@@ -56,6 +61,9 @@ def test_a_runtimes_command_line_is_handed_over(line: str, tmp_path: Path) -> No
         "delete --force web",
         "kill web 9",
         "help run",
+        f"start {ID[:-1]}",
+        f"start {ID[:-1]}g",
+        f"wait {ID}",
         "version",
     ],
 )
