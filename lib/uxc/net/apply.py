@@ -25,6 +25,9 @@ def carry_out(steps: Sequence[Op], world: World) -> None:
         if waiting and (
             removing
             or waiting[0][0].side != op.side
+            # A host end that comes up after a refused move would give its peer, still here, an
+            # address.
+            or isinstance(waiting[-1][0], ops.MoveIn)
             # What was made has an index only after the kernel has made it.
             or not all(world.knows(op.side, name) for name in _needed(op))
         ):
@@ -71,10 +74,14 @@ def _encode(op: Op, world: World) -> Message:
     """Return the message that carries out ``op``."""
     match op:
         case ops.MakeBridge():
-            return messages.make_bridge(op.link, op.group, op.macaddr, op.mtu)
+            # One from the kernel would follow the lowest of the ports: the neighbours would lose
+            # the router whenever a container with a low one comes or goes.
+            return messages.make_bridge(op.link, op.group, op.macaddr or _random_mac(0x02))
         case ops.MakeCable():
             peer = messages.peer_in(world.netns_fd, op.name, op.peer_macaddr, op.mtu)
-            return messages.make_cable(op.link, op.group, op.macaddr, op.mtu, peer)
+            # For the same reason ours is a high one, as the bridge may be somebody else's.
+            macaddr = op.macaddr or _random_mac(0xFE)
+            return messages.make_cable(op.link, op.group, macaddr, op.mtu, peer)
     index = world.index(op, op.link)
     match op:
         case ops.Mark():
@@ -94,3 +101,8 @@ def _encode(op: Op, world: World) -> Message:
         case ops.AddRoute():
             return messages.add_route(index, op.route)
     raise TypeError(f"{type(op).__name__} is an undo record")
+
+
+def _random_mac(first: int) -> str:
+    """Return a MAC address of local administration, for one device, that begins with ``first``."""
+    return bytes((first, *os.urandom(5))).hex(":")

@@ -11,12 +11,11 @@ _MAKING = ops.MakeBridge | ops.MakeCable
 _ADDRESSING = ops.AddAddress | ops.AddRoute
 
 
-def explain(container: str, failure: StepError) -> UxcError:
+def explain(failure: StepError) -> UxcError:
     """Return the error that tells a user about ``failure``."""
     op, number = failure.op, failure.error.errno
-    what = f"{container}: cannot {op.describe()}"
     kind, reason, hint = _reason(op, number)
-    return kind(f"{what}: {reason or str(failure.error.strerror).lower()}", hint)
+    return kind(f"cannot {op.describe()}: {reason or str(failure.error.strerror).lower()}", hint)
 
 
 def _reason(op: Op, number: int | None) -> tuple[type[UxcError], str, str]:

@@ -12,10 +12,11 @@ LOOPBACK = "lo"
 Ledger = tuple[Op, ...]
 
 
-def obsolete(want: Wiring, ledger: Ledger) -> tuple[Op, ...]:
-    """Return those undo records whose steps are not wanted any more, last step first."""
+def divide(want: Wiring, ledger: Ledger) -> tuple[Ledger, Ledger]:
+    """Return those undo records whose steps are still wanted, and those whose steps are not."""
     wanted = set(_wanted_keys(want))
-    return teardown(tuple(record for record in ledger if record.key not in wanted))
+    kept = tuple(record for record in ledger if record.key in wanted)
+    return kept, tuple(record for record in ledger if record.key not in wanted)
 
 
 def teardown(ledger: Ledger) -> tuple[Op, ...]:

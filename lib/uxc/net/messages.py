@@ -14,9 +14,9 @@ _MAKE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 Attributes = list[tuple[str, Any]]  # Any: texts, numbers and nested lists, as pyroute2 takes them
 
 
-def make_bridge(name: str, group: int, macaddr: str | None, mtu: int | None) -> Message:
+def make_bridge(name: str, group: int, macaddr: str) -> Message:
     """Make a bridge."""
-    attrs = _identity(name, macaddr, mtu)
+    attrs = _identity(name, macaddr, None)
     attrs += [("IFLA_GROUP", group), ("IFLA_LINKINFO", _nested(("IFLA_INFO_KIND", "bridge")))]
     return Message(rtnl.RTM_NEWLINK, _MAKE, {"attrs": attrs})
 

@@ -40,10 +40,12 @@ class Op:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeBridge(Op):
-    """Make a bridge on the host. It carries ``group`` until ``Mark`` has given it its alias."""
+    """Make a bridge on the host. It carries ``group`` until ``Mark`` has given it its alias.
+
+    Its mtu is set afterwards: one that it was made with would follow its ports (bridge(8)).
+    """
 
     macaddr: str | None
-    mtu: int | None
     alias: str
     group: int
 
@@ -124,7 +126,8 @@ class MoveOut(Op):
     """Move a device back to the host under the name, MAC address, mtu … that it had there.
 
     ``link`` is its name in the container, ``index`` its index there, ``home_index`` that on the
-    host, before and after.
+    host, before and after; ``kind``, ``peer`` and ``permanent`` tell it from a device that has got
+    that index by chance.
     """
 
     identity: ClassVar[tuple[str, ...]] = ("device",)
@@ -134,6 +137,7 @@ class MoveOut(Op):
     home_index: int
     device: str
     kind: str
+    peer: int
     macaddr: str
     mtu: int
     up: bool

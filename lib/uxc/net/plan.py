@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from uxc.errors import ConflictError, MissingError
 from uxc.net import ops
-from uxc.net.ledger import LOOPBACK, Ledger, obsolete
+from uxc.net.ledger import LOOPBACK, Ledger, divide, teardown
 from uxc.net.model import Address, Bridge, Link, Port, Side, Snapshot, Wiring
 from uxc.net.ops import Op, SideName
 
@@ -26,10 +26,6 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.removals or self.steps)
-
-    def describe(self) -> list[str]:
-        """Return one line for each operation, in their order."""
-        return [op.describe() for op in (*self.removals, *self.steps)]
 
 
 def group_of(alias: str, link: str) -> int:
@@ -55,12 +51,8 @@ def plan_bridge(want: Bridge, host: Side, alias: str) -> tuple[Op, ...]:
     plan: list[Op] = []
     if have is None:
         group = group_of(alias, want.name)
-        plan.append(
-            ops.MakeBridge(
-                link=want.name, macaddr=want.macaddr, mtu=want.mtu, alias=alias, group=group
-            )
-        )
-        have = Link(name=want.name, index=0, kind="bridge", mtu=want.mtu or DEFAULT_MTU)
+        plan.append(ops.MakeBridge(link=want.name, macaddr=want.macaddr, alias=alias, group=group))
+        have = Link(name=want.name, index=0, kind="bridge", mtu=0)
         have = replace(have, macaddr=want.macaddr or "", group=group)
     elif have.kind != "bridge":
         raise ConflictError(
@@ -96,11 +88,14 @@ def plan_container(want: Wiring, have: Snapshot, ledger: Ledger, alias: str) -> 
     ``ledger`` says what was done for the container until now. Raises ConflictError when a name is
     taken by something that is not ours, MissingError when a device that shall be lent is not there.
     """
-    removals = obsolete(want, ledger)
+    removals = teardown(divide(want, ledger)[1])
     for record in removals:
         have = _after(have, record)
-    on_host: list[Op] = []
+    moving: list[Op] = []
+    making: list[Op] = []
+    settling: list[Op] = []
     inside: list[Op] = []
+    taken = {link.index for link in have.inside.links.values()}
     loopback = have.inside.links.get(LOOPBACK)
     if loopback is not None and not loopback.up:
         inside.append(ops.Up(side="inside", link=LOOPBACK))
@@ -108,19 +103,24 @@ def plan_container(want: Wiring, have: Snapshot, ledger: Ledger, alias: str) -> 
         inner: Link | None
         mtu = None
         if port.host is None:
-            base, inner = _lend(port, have, ledger)
-            on_host += base
+            base, inner = _lend(port, have, ledger, taken)
         else:
-            base, outer, inner = _plug(port, port.host, have, alias)
-            on_host += base
-            on_host += _settle_outer(port, outer, have.host, alias)
+            base, outer, inner = _plug(port, port.host, have, alias, taken)
+            settling += _settle_outer(port, outer, have.host, alias)
             mtu = DEFAULT_MTU if is_ours(outer, alias) else None
+        for op in base:
+            (moving if isinstance(op, ops.MoveIn) else making).append(op)
         if inner is not None:
             inside += _settle_inner(_with_defaults(port, mtu, ledger), inner, have.inside)
-    return Plan(removals, (*on_host, *inside))
+    # A move brings its index along, so it comes before the kernel chooses one for a new link.
+    steps = (*moving, *making, *settling, *inside)
+    wrong = tuple(op for op in steps if isinstance(op, ops.RemoveAddress))
+    return Plan((*removals, *wrong), tuple(op for op in steps if op not in wrong))
 
 
-def _plug(port: Port, host: str, have: Snapshot, alias: str) -> tuple[list[Op], Link, Link]:
+def _plug(
+    port: Port, host: str, have: Snapshot, alias: str, taken: set[int]
+) -> tuple[list[Op], Link, Link]:
     """Return the operations that make a cable reach into the container, and both ends after them.
 
     A peer that somebody else made is moved; else the pair is ours to make, with the peer in place.
@@ -134,7 +134,7 @@ def _plug(port: Port, host: str, have: Snapshot, alias: str) -> tuple[list[Op], 
             return base, outer, inner
         raise _taken_inside(port)
     if outer is not None and peer is not None and _is_pair(outer, peer):
-        move, inner = _move(port, peer, have)
+        move, inner = _move(port, peer, have, taken)
         return [move], outer, inner
     if outer is not None:
         if not (outer.kind == "veth" and is_ours(outer, alias)):
@@ -160,7 +160,9 @@ def _plug(port: Port, host: str, have: Snapshot, alias: str) -> tuple[list[Op], 
     return base, outer, inner
 
 
-def _lend(port: Port, have: Snapshot, ledger: Ledger) -> tuple[list[Op], Link | None]:
+def _lend(
+    port: Port, have: Snapshot, ledger: Ledger, taken: set[int]
+) -> tuple[list[Op], Link | None]:
     """Return what moves a device of the host in, and the device after that; None: go without."""
     inner = have.inside.links.get(port.name)
     if inner is not None:
@@ -177,7 +179,7 @@ def _lend(port: Port, have: Snapshot, ledger: Ledger) -> tuple[list[Op], Link | 
             "plug it in or load its driver; for a cable, write a device section of type 'veth' "
             f"with peer_name '{port.device}'",
         )
-    move, inner = _move(port, device, have)
+    move, inner = _move(port, device, have, taken)
     return [move], inner
 
 
@@ -211,15 +213,17 @@ def _make(port: Port, host: str, alias: str) -> ops.MakeCable:
     )
 
 
-def _move(port: Port, device: Link, have: Snapshot) -> tuple[ops.MoveIn, Link]:
-    used = {link.index for link in have.inside.links.values()}
-    index = device.index if device.index not in used else max(used) + 1
+def _move(port: Port, device: Link, have: Snapshot, taken: set[int]) -> tuple[ops.MoveIn, Link]:
+    """Return what moves a device in, and the device after that; its index joins ``taken``."""
+    index = device.index if device.index not in taken else max(taken) + 1
+    taken.add(index)
     home = ops.MoveOut(
         link=port.name,
         index=index,
         home_index=device.index,
         device=device.name,
         kind=device.kind,
+        peer=device.peer,
         macaddr=device.macaddr,
         mtu=device.mtu,
         up=device.up,
@@ -335,8 +339,14 @@ def _after(have: Snapshot, record: Op) -> Snapshot:
         there = inside.links.get(record.link)
         if there is not None:
             home = replace(there, name=record.device, macaddr=record.macaddr, mtu=record.mtu)
-            home = replace(home, up=record.up, master=record.master, peer_nsid=None)
-            host = replace(host, links={**host.links, record.device: home})
+            home = replace(home, index=record.home_index, up=record.up, master=record.master)
+            home = replace(home, peer_nsid=None)
+            ends = {
+                name: replace(link, peer=home.index, peer_nsid=None)
+                for name, link in host.links.items()
+                if (link.index, link.kind) == (there.peer, "veth")
+            }
+            host = replace(host, links={**host.links, **ends, record.device: home})
         inside = _without(inside, record.link)
     elif isinstance(record, ops.Release) and record.link in host.links:
         link = replace(host.links[record.link], master=None)

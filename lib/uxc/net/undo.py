@@ -5,6 +5,7 @@ and the world has gone on since. What vanished by itself is fine; what is not ou
 """
 
 import errno
+import os
 
 from uxc.net import messages, observe, ops
 from uxc.net.model import Link
@@ -21,6 +22,8 @@ def take_back(record: Op, world: World) -> None:
     """Carry out ``record``; StepError when the kernel refuses."""
     if isinstance(record, ops.MoveOut):
         _bring_home(record, world)
+        world.forget("inside", record.link)
+        world.forget("host", record.device)
         return
     if record.side == "inside" and not world.alive:
         return
@@ -74,14 +77,9 @@ def _send(record: Op, message: Message, world: World) -> None:
 
 def _bring_home(record: ops.MoveOut, world: World) -> None:
     """Move a device back and give it what it had; also from where a crash or the kernel left it."""
-    moved = False
     try:
-        if world.alive:
-            (link,) = observe.find_links(world.inside, [record.index])
-            if link is not None and _is_it(link, record):
-                _move_back(record, world)
-                moved = True
-        elif record.permanent:
+        moved = _move_back(record, world) if world.alive else False
+        if not moved:
             moved = _find_again(record, world)
         (home,) = observe.find_links(world.host, [record.device])
         if home is None or not _is_it(home, record):
@@ -114,12 +112,23 @@ def _bring_home(record: ops.MoveOut, world: World) -> None:
 
 
 def _is_it(link: Link, record: ops.MoveOut) -> bool:
-    """Tell whether ``link`` can be the device of ``record``: MAC address and name may differ."""
-    return (link.kind, link.permanent) == (record.kind, record.permanent)
+    """Tell whether ``link`` is the device of ``record``; its MAC address and name may differ."""
+    wanted = (record.kind, record.peer, record.permanent)
+    return (link.kind, link.peer, link.permanent) == wanted
 
 
-def _move_back(record: ops.MoveOut, world: World) -> None:
-    """Move the device out of the living namespace, under its old name and index at once."""
+def _move_back(record: ops.MoveOut, world: World) -> bool:
+    """Move the device out of the living namespace, under its old name and index at once.
+
+    Tell whether it was there. OSError, StepError.
+    """
+    (there,) = observe.find_links(world.inside, [record.index])
+    if there is None or not _is_it(there, record):
+        return False
+    (other,) = observe.find_links(world.host, [record.device])
+    if other is not None:
+        # The kernel would move it first and find the name taken then.
+        raise StepError(record, OSError(errno.EEXIST, os.strerror(errno.EEXIST)))
     error = None
     for index in (record.home_index, None):
         message = messages.move(record.index, world.home_fd, record.device, None, index)
@@ -130,21 +139,29 @@ def _move_back(record: ops.MoveOut, world: World) -> None:
             break
     if error is not None:
         raise StepError(record, error)
+    return True
 
 
 def _find_again(record: ops.MoveOut, world: World) -> bool:
-    """Give a hardware device its name back: a dying namespace sends it home under any name.
+    """Give a device that is at home under another name its own one back.
 
-    Tell whether the device is at home.
+    The kernel brings hardware home by itself when the namespace dies, under any name. A move whose
+    name was taken in the same moment ends under the name that the device had inside. Tell whether
+    a device was found so. OSError, StepError.
     """
-    for link in observe.all_links(world.host).values():
-        if link.permanent != record.permanent:
-            continue
-        if link.name != record.device:
-            down = messages.set_up(link.index, False)
-            rename = messages.set_link(link.index, ("IFLA_IFNAME", record.device))
-            for answer in world.host.batch([down, rename]):
-                if answer.error is not None:
-                    raise StepError(record, answer.error)
-        return True
-    return False
+    if record.permanent and not world.alive:
+        everything = observe.all_links(world.host).values()
+        found = next((link for link in everything if link.permanent == record.permanent), None)
+    else:
+        (found,) = observe.find_links(world.host, [record.home_index])
+        if found is not None and not (found.name == record.link and _is_it(found, record)):
+            return False
+    if found is None:
+        return False
+    if found.name != record.device:
+        down = messages.set_up(found.index, False)
+        rename = messages.set_link(found.index, ("IFLA_IFNAME", record.device))
+        for answer in world.host.batch([down, rename]):
+            if answer.error is not None:
+                raise StepError(record, answer.error)
+    return True

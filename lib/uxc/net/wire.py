@@ -18,7 +18,7 @@ from uxc.net import dns, journal, observe
 from uxc.net.apply import carry_out
 from uxc.net.explain import explain
 from uxc.net.journal import BridgeJournal, Journal
-from uxc.net.ledger import Ledger, recorded, teardown
+from uxc.net.ledger import Ledger, divide, recorded, teardown
 from uxc.net.model import Wiring
 from uxc.net.ops import Op
 from uxc.net.plan import Plan, is_ours, plan_bridge, plan_container
@@ -39,10 +39,15 @@ class WiringPlan:
     def __bool__(self) -> bool:
         return bool(self.container) or any(self.bridges.values())
 
+    @property
+    def steps(self) -> tuple[Op, ...]:
+        """What is added or changed, the bridges first."""
+        on_bridges = (op for steps in self.bridges.values() for op in steps)
+        return (*on_bridges, *self.container.steps)
+
     def describe(self) -> list[str]:
         """Return one line for each operation, in their order."""
-        lines = [op.describe() for steps in self.bridges.values() for op in steps]
-        return lines + self.container.describe()
+        return [op.describe() for op in (*self.container.removals, *self.steps)]
 
 
 class _Lock:
@@ -72,16 +77,22 @@ def wire(paths: Paths, wiring: Wiring, netns_fd: int) -> list[str]:
         with _Lock(paths), World(netns_fd) as world:
             before = journal.read_container(paths, name)
             plan = _plan(paths, wiring, before, world)
-            if plan:
-                try:
+            done = [record.describe() for record in plan.container.removals]
+            try:
+                if plan.container.removals:
+                    for record in plan.container.removals:
+                        take_back(record, world)
+                    # With an address the kernel may take others, and routes: look again.
+                    plan = _plan(paths, wiring, before, world)
+                if plan:
                     _apply(paths, wiring, before, plan, world)
-                except BaseException as error:
-                    for left in _roll_back(paths, name, before, plan, world):
-                        error.add_note(f"and taking it back failed: {explain(name, left).message}")
-                    raise
+            except BaseException as error:
+                for left in _roll_back(paths, name, before, plan, world):
+                    error.add_note(f"and afterwards: {explain(left).message}")
+                raise
             if wiring.dns:
                 _write_in_place(resolver_path(paths, name), dns.resolv_conf(wiring.dns))
-            return plan.describe()
+            return done + [step.describe() for step in plan.steps]
     except (StepError, UxcError) as failure:
         raise _explained(name, failure) from None
     except OSError as error:
@@ -117,7 +128,7 @@ def unwire(paths: Paths, container: str, netns_fd: int = GONE) -> None:
             with World(netns_fd) as world:
                 failures = _take_down(paths, container, done, world)
         for failure in failures[1:]:
-            failures[0].add_note(f"and {explain(container, failure).message}")
+            failures[0].add_note(f"and {explain(failure).message}")
         if failures:
             raise failures[0]
     except StepError as failure:
@@ -151,7 +162,7 @@ def recover(paths: Paths, wanted: Collection[str]) -> dict[str, UxcError]:
                     for bridge in left:
                         _leave(paths, bridge, "", world)
     except StepError as failure:
-        failed[failure.op.link] = explain(failure.op.link, failure)
+        failed[failure.op.link] = explain(failure)
     except OSError as error:
         failed["bridges"] = system_failure("look for bridges that nobody uses", error)
     return failed
@@ -181,9 +192,9 @@ def resolver_path(paths: Paths, container: str) -> str:
 
 def _explained(name: str, failure: StepError | UxcError) -> UxcError:
     """Return the error for a user; what went wrong on the way back is told in the same line."""
-    error = explain(name, failure) if isinstance(failure, StepError) else failure
+    error = explain(failure) if isinstance(failure, StepError) else failure
     more = getattr(failure, "__notes__", ())
-    return type(error)("; ".join((error.message, *more)), error.hint)
+    return type(error)("; ".join((f"{name}: {error.message}", *more)), error.hint)
 
 
 def _plan(paths: Paths, wiring: Wiring, before: Journal, world: World) -> WiringPlan:
@@ -222,22 +233,19 @@ def _apply(paths: Paths, wiring: Wiring, before: Journal, plan: WiringPlan, worl
         if joined != entry:
             journal.write_bridge(paths, bridge, joined)
         carry_out(steps, world)
-    for record in plan.container.removals:
-        take_back(record, world)
     carry_out(plan.container.steps, world)
-    gone = {record.key for record in plan.container.removals}
-    kept = Journal(tuple(record for record in done if record.key not in gone), tuple(plan.bridges))
+    kept = Journal(divide(wiring, done)[0], tuple(plan.bridges))
     left = _plan(paths, wiring, kept, world).describe()
     if left:
         raise SystemFailure(
-            f"{name}: wired, but the kernel shows something else; still to do: {left[0]}",
+            f"wired, but the kernel shows something else; still to do: {left[0]}",
             "another program changes these links too: keep it away from them",
         )
     for bridge in announced.bridges:
         if bridge not in kept.bridges:
             _leave(paths, bridge, name, world)
     if kept != announced:
-        journal.write_container(paths, name, kept)
+        _keep(paths, name, kept)
 
 
 def _roll_back(
