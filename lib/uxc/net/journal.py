@@ -18,6 +18,7 @@ from uxc.paths import Paths
 
 FORMAT = 1
 _SUFFIX = ".json"
+_HINT = "remove it, and by hand the links in it ('ip link delete'), or reboot"
 _RECORDS: dict[str, type[Op]] = {
     kind.__name__: kind
     for kind in (
@@ -64,10 +65,7 @@ def read_container(paths: Paths, container: str) -> Journal:
 
     Raises OSError, InvalidError for a damaged file.
     """
-    document = _read(container_path(paths, container))
-    if document is None:
-        return Journal()
-    return Journal(_ledger(document["records"]), tuple(document["bridges"]))
+    return Journal(*_read(container_path(paths, container), "bridges"))
 
 
 def write_container(paths: Paths, container: str, journal: Journal) -> None:
@@ -81,10 +79,7 @@ def read_bridge(paths: Paths, bridge: str) -> BridgeJournal:
 
     Raises OSError, InvalidError for a damaged file.
     """
-    document = _read(bridge_path(paths, bridge))
-    if document is None:
-        return BridgeJournal()
-    return BridgeJournal(_ledger(document["records"]), tuple(document["users"]))
+    return BridgeJournal(*_read(bridge_path(paths, bridge), "users"))
 
 
 def write_bridge(paths: Paths, bridge: str, journal: BridgeJournal) -> None:
@@ -151,14 +146,18 @@ def _names(folder: str) -> list[str]:
     return sorted(entry.removesuffix(_SUFFIX) for entry in entries if entry.endswith(_SUFFIX))
 
 
-def _read(path: str) -> dict[str, Any] | None:
+def _read(path: str, names: str) -> tuple[Ledger, tuple[str, ...]]:
+    """Return the records in a journal, and the list that it has under ``names``; empty ones."""
     try:
-        document: dict[str, Any] = jsontext.loads(files.read_text(path), path)
+        document = jsontext.loads(files.read_text(path), path)
     except FileNotFoundError:
-        return None
-    if document.get("format") != FORMAT:
-        raise InvalidError(f"{path}: written by another version of uxc", "reboot, or see 'uxc gc'")
-    return document
+        return (), ()
+    try:
+        if document["format"] == FORMAT:
+            return _ledger(document["records"]), tuple(document[names])
+    except (KeyError, TypeError, AttributeError):
+        raise InvalidError(f"{path}: not a journal of the wiring", _HINT) from None
+    raise InvalidError(f"{path}: written by another version of uxc", _HINT)
 
 
 def _document(ledger: Ledger) -> list[dict[str, object]]:
