@@ -52,7 +52,7 @@ def main(words: "list[str]", bin_dir: str) -> int:
     except KeyboardInterrupt:
         # 128 + SIGINT, as a shell reports it.
         return 130
-    except (UxcError, OSError, ValueError) as error:
+    except Exception as error:
         return _report(error, debug)
 
 
@@ -90,8 +90,11 @@ def _report(error: Exception, debug: bool) -> int:
     elif isinstance(error, OSError):
         subject = f"{error.filename}: " if error.filename else ""
         text, hint = subject + (error.strerror or str(error)).lower(), ""
-    else:
+    elif isinstance(error, ValueError):
         text, hint = str(error), ""
+    else:
+        text = f"{type(error).__name__}: {error}"
+        hint = "this is a bug; uxc --debug shows where"
     lines = f"uxc: {text}\n" + (f"  ({hint})\n" if hint else "")
     write_all(2, lines.encode(errors="surrogateescape"))
     return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE

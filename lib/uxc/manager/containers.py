@@ -84,6 +84,7 @@ class Containers:
             if record.alive:
                 raise ConflictError(f"{name}: exists already and is {record.status}")
             if record.exists:
+                await self._keeper.connect()
                 await self.creation.unmake(record, force=False)
             undo = Undo(name)
             try:
@@ -141,21 +142,23 @@ class Containers:
             record.waiting = ""
         await self.creation.create(record, config, container, pid_file, undo)
 
-    async def bring_up(self, record: Record, progress: Progress = silent) -> None:
+    async def bring_up(
+        self, record: Record, progress: Progress = silent, watched: bool = False
+    ) -> socket.socket | None:
         """Let the program of ``record`` run, whatever has to be done first.
 
-        What was made for it is unmade when it does not start.
+        What was made for it is unmade when it does not start. With ``watched``, a viewer is
+        attached before it runs, and its socket returned.
         """
         name = record.name
+        viewer = None
         undo = Undo(name)
         try:
             if record.status != CREATED:
-                container = self._configuration.container(name)
-                config = self._configuration.current().config
-                pid_file = record.origin.pid_file if record.origin is not None else ""
-                if record.exists:
-                    await self.creation.unmake(record, force=False)
-                await self._make(record, config, container, pid_file, undo, progress)
+                await self._make_again(record, undo, progress)
+            if watched:
+                viewer = await self._view(name, read_only=False)
+                undo.add("leave its console", viewer.close)
             record.started_at = self._loop.clock()
             await self._keeper.call("start", {"name": name})
         except BaseException:
@@ -163,39 +166,26 @@ class Containers:
             raise
         if record.status == CREATED:
             record.status = RUNNING
+        return viewer
+
+    async def _make_again(self, record: Record, undo: Undo, progress: Progress) -> None:
+        """Make a container that is configured and was never made, or has ended."""
+        container = self._configuration.container(record.name)
+        config = self._configuration.current().config
+        pid_file = record.origin.pid_file if record.origin is not None else ""
+        if record.exists:
+            await self._keeper.connect()
+            await self.creation.unmake(record, force=False)
+        await self._make(record, config, container, pid_file, undo, progress)
 
     async def start(
-        self, record: Record, progress: Progress = silent, console: bool = False
+        self, record: Record, progress: Progress = silent, watched: bool = False
     ) -> socket.socket | None:
-        """Start ``record``; return a viewer's socket, attached before it runs, if asked for."""
+        """Start ``record``; ConflictError when it runs, else as ``bring_up``."""
         if record.status == RUNNING:
             raise ConflictError(f"{record.name}: is running already")
         record.cancel_retry()
-        if console:
-            return await self._start_attached(record, progress)
-        await self.bring_up(record, progress)
-        return None
-
-    async def _start_attached(self, record: Record, progress: Progress) -> socket.socket:
-        name = record.name
-        if record.status != CREATED:
-            if record.exists:
-                await self.creation.unmake(record, force=False)
-            container = self._configuration.container(name)
-            undo = Undo(name)
-            try:
-                config = self._configuration.current().config
-                await self._make(record, config, container, "", undo, progress)
-            except BaseException:
-                await undo.run()
-                raise
-        viewer = await self._view(name, read_only=False)
-        try:
-            await self.bring_up(record, progress)
-        except BaseException:
-            viewer.close()
-            raise
-        return viewer
+        return await self.bring_up(record, progress, watched)
 
     async def attach(self, name: str, read_only: bool) -> tuple[socket.socket, bool]:
         """Return a socket that shows the output of ``name``, and whether it is a terminal."""

@@ -7,13 +7,13 @@ looked at here, too.
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from uxc import files, protocol
 from uxc.config.models import Config, Container, Place
-from uxc.errors import InvalidError, UxcError, system_failure
+from uxc.errors import InvalidError, NotFoundError, UxcError, system_failure
 from uxc.manager import conditions, doorbell, resolver, wiring
 from uxc.manager.bundle import Document, Surroundings, network_namespace
 from uxc.manager.bundles import Bundles
@@ -175,6 +175,8 @@ class Creation:
                 pinned = None
             undo.add("unwire it", lambda: self._unwire(name, network))
             self._wire(wires, network)
+        # Also when the keeper refuses: it may have gone away in the middle of it.
+        undo.add("delete it", lambda: self._delete(name))
         created = self._keeper.ask(
             "create",
             {"name": name, "bundle": directory, "ring_bytes": config.globals.log_ring_bytes},
@@ -184,7 +186,6 @@ class Creation:
             protocol.close_all((await pinned)[1])
         answer, _ = await created
         record.take_creation(answer["pid"], _has_terminal(document, container))
-        undo.add("delete it", lambda: self._delete(name))
         if pid_file:
             undo.add("remove its pid file", lambda: _remove(pid_file))
             _write_pid(pid_file, record.pid)
@@ -195,19 +196,17 @@ class Creation:
         Raises UxcError; what could not be removed is still there for the next attempt.
         """
         name, origin = record.name, record.origin
-        asked = []
-        if record.exists:
-            if force and record.alive:
-                # Its last packets go out before its cable does.
-                await self._delete(name)
-            else:
-                asked.append(self._keeper.ask("delete", {"name": name, "force": force}))
+        if record.alive and force:
+            # Its last packets go out before its cable does.
+            await self._delete(name)
+            record.ended(None)
         if origin is not None and origin.network:
             self._unwire(name, origin.network)
-        if record.pinned:
-            asked.append(self._keeper.ask("unpin", {"name": name}))
-        for answer in asked:
-            await answer
+        # Both at once: neither needs the other's end.
+        deleted = self._keeper.ask("delete", {"name": name}) if record.exists else None
+        unpinned = self._keeper.ask("unpin", {"name": name}) if record.pinned else None
+        await _gone(deleted)
+        await _gone(unpinned)
         record.pinned = False
         if origin is not None and origin.pid_file:
             _remove(origin.pid_file)
@@ -245,11 +244,13 @@ class Creation:
             os.close(fd)
 
     async def _unpin(self, record: Record) -> None:
-        await self._keeper.call("unpin", {"name": record.name})
+        await self._keeper.connect()
+        await _gone(self._keeper.ask("unpin", {"name": record.name}))
         record.pinned = False
 
     async def _delete(self, name: str) -> None:
-        await self._keeper.call("delete", {"name": name, "force": True})
+        await self._keeper.connect()
+        await _gone(self._keeper.ask("delete", {"name": name, "force": True}))
 
     def _resolver(self, found: Bundle, container: Container, wires: Wiring) -> str:
         """Return the resolv.conf to show, empty when there is none or it cannot be shown."""
@@ -265,6 +266,16 @@ class Creation:
             )
             return ""
         return wire.resolver_path(self._paths, container.name)
+
+
+async def _gone(answer: Awaitable[object] | None) -> None:
+    """Wait for the end of a removal; what is not there any more is removed."""
+    if answer is None:
+        return
+    try:
+        await answer
+    except NotFoundError:
+        return
 
 
 def _has_overlay(container: Container) -> bool:

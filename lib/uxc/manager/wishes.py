@@ -54,9 +54,13 @@ class Wishes:
         async with self._containers.locks.of(name):
             record = await self._containers.create(name, settings, pid_file, progress)
             self._seen.add(name)
+            if self.wanted(name):
+                # Boot waited for something; whoever creates by hand starts by hand.
+                self._intents.set(name, None)
+            self._wait_for(record, "")
             return record
 
-    async def start(self, name: str, progress: Progress, console: bool) -> socket.socket | None:
+    async def start(self, name: str, progress: Progress, watched: bool) -> socket.socket | None:
         """Start ``name`` and want it from now on; a start that fails changes no wish."""
         async with self._containers.locks.of(name):
             record = self._containers.known(name)
@@ -65,7 +69,7 @@ class Wishes:
             # Before it runs: it may end before the answer is here, and respawn applies.
             self._intents.set(name, UP)
             try:
-                viewer = await self._containers.start(record, progress, console)
+                viewer = await self._containers.start(record, progress, watched)
             except BaseException:
                 if not record.alive:
                     self._intents.set(name, before)
@@ -111,6 +115,7 @@ class Wishes:
             await self._containers.delete(record, force, keep_section)
             self._intents.set(name, None)
             self._seen.discard(name)
+            self._wait_for(record, "")
 
     async def boot(self) -> dict[str, Any]:
         """Start everything with autostart; return who was started, who waits and who failed."""
@@ -119,7 +124,10 @@ class Wishes:
         for name in names:
             self._intents.set(name, UP)
         self._seen |= set(names)
-        return await self._start_all(names)
+        result = await self._start_all(names)
+        for name, problems in self._configuration.current().broken.items():
+            result["failed"][name] = str(problems[0])
+        return result
 
     async def _start_all(self, names: list[str]) -> dict[str, Any]:
         tasks = {
