@@ -221,3 +221,54 @@ def test_wishes_survive_the_manager(machine: Machine, patience: Patience) -> Non
     time.sleep(0.2)
     assert machine.status("stopped") == "stopped"
     assert json.loads(machine.uxc("list", "--json"))
+
+
+@pytest.mark.needs("veth")
+def test_a_create_during_which_the_keeper_dies_is_taken_back(
+    machine: Machine, patience: Patience
+) -> None:
+    """The client is told, the wiring is gone, and the next create works."""
+    machine.configure(network=WIRED)
+    bundle = machine.bundle(*SLEEP)
+    machine.uxc("create", "other", str(bundle))
+    files, before = machine.files(), machine.look()
+    keeper = machine.listed()["other"]["runtime_pid"]
+    os.kill(keeper, signal.SIGSTOP)
+    command = subprocess.Popen(
+        ["uxc", "create", "web", str(bundle)],
+        env=machine.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    effective = machine.prefix / "var/run/uxc/bundles/web/config.json"
+    patience("the effective bundle", effective.exists)
+
+    os.kill(keeper, signal.SIGKILL)
+    _, said = command.communicate(timeout=30)
+
+    assert command.returncode == 1
+    assert said.splitlines()[0] == "uxc: web: the keeper ended before it answered"
+    assert machine.left_since(before) == []
+    assert machine.files() == files
+    assert machine.status("other") == "created"
+    machine.uxc("create", "web", str(bundle))
+    machine.uxc("delete", "--force", "web")
+
+
+def test_both_may_die_at_once(machine: Machine, patience: Patience) -> None:
+    """A container without a terminal lives on; its next keeper and manager know it."""
+    machine.uxc("create", "web", str(machine.bundle(*SLEEP)))
+    machine.uxc("start", "web")
+    entry = machine.listed()["web"]
+
+    machine.manager.send_signal(signal.SIGSTOP)
+    os.kill(entry["runtime_pid"], signal.SIGKILL)
+    machine.kill_manager()
+    assert os.path.exists(f"/proc/{entry['pid']}")
+    machine.start_manager()
+
+    assert machine.listed()["web"]["pid"] == entry["pid"]
+    assert machine.status("web") == "running"
+    machine.uxc("kill", "web", "KILL")
+    patience("the end", lambda: machine.status("web") == "stopped")
+    machine.uxc("delete", "web")
