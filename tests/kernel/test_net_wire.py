@@ -169,6 +169,8 @@ class TestCables:
 
         assert path.stat().st_ino == inode
         assert path.read_text().splitlines()[1:] == [f"nameserver {ROUTER6}"]
+        wire.wire(lab.paths, wiring(dns=()), fd)
+        assert path.read_text().splitlines()[1:] == []
         wire.unwire(lab.paths, "c0", fd)
         assert not path.exists()
 

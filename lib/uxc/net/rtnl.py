@@ -1,7 +1,7 @@
 """The door to rtnetlink: messages made by pyroute2, sent in batches, answers read as attributes.
 
 pyroute2's own sockets cost more than a whole wiring (a namespace object 10 ms, decoding one link
-0.2 ms: docs/decisions/0006), and those of 0.9 refuse to run inside an asyncio loop. Its message
+0.2 ms: docs/decisions/0031), and those of 0.9 refuse to run inside an asyncio loop. Its message
 classes are the same in 0.7 and 0.9; so it writes what we say, over a plain socket, and of what the
 kernel says only the attributes that are looked at are decoded.
 

@@ -90,8 +90,10 @@ def wire(paths: Paths, wiring: Wiring, netns_fd: int) -> list[str]:
                 for left in _roll_back(paths, name, before, plan, world):
                     error.add_note(f"and afterwards: {explain(left).message}")
                 raise
-            if wiring.dns:
-                _write_in_place(resolver_path(paths, name), dns.resolv_conf(wiring.dns))
+            resolver = resolver_path(paths, name)
+            # Without servers none is made, but one that is mounted already must not go on lying.
+            if wiring.dns or os.path.exists(resolver):
+                _write_in_place(resolver, dns.resolv_conf(wiring.dns))
             return done + [step.describe() for step in plan.steps]
     except (StepError, UxcError) as failure:
         raise _explained(name, failure) from None
