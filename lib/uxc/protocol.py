@@ -103,9 +103,7 @@ def send_with_fds(sock: "_socket.socket", data: bytes, fds: "tuple[int, ...]" = 
     if not fds:
         return sock.send(data, _NO_SIGNAL)
     rights = b"".join(fd.to_bytes(_FD_BYTES, sys.byteorder) for fd in fds)
-    return sock.sendmsg(
-        [data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)], _NO_SIGNAL
-    )
+    return sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)], _NO_SIGNAL)
 
 
 def receive_with_fds(sock: "_socket.socket", size: int) -> "tuple[bytes, list[int], int]":
