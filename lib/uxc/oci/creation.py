@@ -307,7 +307,9 @@ def _planned_cgroup(relative: str, layout: "Layout") -> "dict[str, Any]":
     """Return the record of a cgroup in any hierarchy that there is, should we die making it."""
     mounts = [layout.unified] if layout.unified else []
     mounts += [point for point in dict.fromkeys(layout.v1.values()) if point not in mounts]
-    paths = [f"{point}/{relative}" for point in mounts]
+    parts = relative.split("/")
+    below = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+    paths = [f"{point}/{part}" for point in mounts for part in below]
     return {
         "path": relative,
         "unified": layout.unified,

@@ -1,0 +1,124 @@
+"""Tests of a runtime by its command line alone; ``OCI_RUNTIME`` names another one than ours.
+
+That the same tests pass on runc and crun shows that they test the specification, not our habits.
+What only ours promises is marked ``ours``.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rootfs import busybox
+from runtimes import NAME, RUNTIME, Config, ConsoleSocket, Failed, Runtime
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of this tier."""
+    config.addinivalue_line("markers", "ours: only our runtime promises this")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, for other runtimes, what only ours promises."""
+    for item in items:
+        if NAME != "uxc-runtime" and item.get_closest_marker("ours"):
+            item.add_marker(pytest.mark.skip(reason=f"{NAME} does not promise this"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runtime_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give our runtime a prefix, and crun a machine without the v2 tree, which it refuses."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prefix = tmp_path_factory.mktemp("prefix")
+    os.environ["UXC_PREFIX"] = str(prefix)
+    hidden = Path("/sys/fs/cgroup/unified")
+    if NAME == "crun" and hidden.is_dir():
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(hidden)], check=True)
+    # The first create prepares the interpreter's mount, which stays; it is no leftover of a test.
+    empty = prefix / "empty"
+    empty.mkdir()
+    subprocess.run(
+        [RUNTIME, "--root", str(prefix / "root"), "create", "--bundle", str(empty), "none"],
+        capture_output=True,
+        check=False,
+    )
+    yield
+    subprocess.run(["umount", f"{prefix}/var/run/uxc/interp/python3"], check=False)
+    if NAME == "crun" and hidden.is_dir():
+        subprocess.run(["umount", str(hidden)], check=True)
+    del os.environ["UXC_PREFIX"]
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    """Return the runtime under test; its containers are deleted after the test."""
+    made = Runtime(tmp_path)
+    yield made
+    made.tidy()
+
+
+@pytest.fixture(scope="session")
+def _rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return busybox.make_rootfs(tmp_path_factory.mktemp("image") / "rootfs")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, _rootfs: Path) -> Callable[..., Path]:
+    """Return a function that makes a bundle: its program's words, and a change of its config."""
+
+    def make(*args: str, edit: Callable[[Config], object] | None = None, name: str = "b") -> Path:
+        directory = tmp_path / name
+        directory.mkdir()
+        # Links to one busybox: a root of its own for every test, at no cost.
+        shutil.copytree(_rootfs, directory / "rootfs", symlinks=True, copy_function=os.link)
+        config = busybox.make_config(*args)
+        if edit is not None:
+            edit(config)
+        (directory / "config.json").write_text(json.dumps(config))
+        return directory
+
+    return make
+
+
+@pytest.fixture
+def sh(runtime: Runtime, bundle: Callable[..., Path]) -> Callable[..., str]:
+    """Return a function that runs a shell script in a container and returns what it printed."""
+
+    def run(script: str, edit: Callable[[Config], object] | None = None) -> str:
+        done = runtime.run(bundle("sh", "-c", script, edit=edit))
+        if done.returncode:
+            raise Failed(f"{done.returncode}: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def refusal(runtime: Runtime, bundle: Callable[..., Path]) -> Callable[..., str]:
+    """Return a function that creates what must be refused and returns what was said."""
+
+    def refuse(edit: Callable[[Config], object], *args: str) -> str:
+        directory = bundle(*(args or ("true",)), edit=edit)
+        done = runtime.create(directory)
+        assert done.returncode == 1
+        assert not list(runtime.root.glob("*")), "a failed create left its state"
+        assert not runtime.pid_file("c").exists()
+        return runtime.output()
+
+    return refuse
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[ConsoleSocket]:
+    """Return a console socket."""
+    made = ConsoleSocket(tmp_path / "console")
+    yield made
+    made.close()
