@@ -222,7 +222,11 @@ class Store:
                 mode = posix.stat(self.confdir).st_mode & _MODE_BITS
             except OSError:
                 mode = _DIR_MODE
-            posix.mkdir(self.savedir, mode)
+            try:
+                posix.mkdir(self.savedir, mode)
+            except OSError:
+                # The delta file cannot be made either, and that is the error to report.
+                return
         elif kind != _DIRECTORY:
             raise UciIOError
 
