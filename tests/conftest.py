@@ -1,6 +1,7 @@
 """The tiers of tests: their order, what each may touch, and that none leaves anything behind."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ class EffectError(BaseException):
 # Audit events (docs.python.org, "audit events table") that a pure function never raises.
 EFFECTS = ("os.fork", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen", "os.kill")
 AF_UNIX = 1
+# SIGPIPE above all: set back to its default, it ends a later test without a word.
+HANDLED = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
 _guard = {"on": False}
 
 
@@ -87,3 +90,11 @@ def _effects(request: pytest.FixtureRequest) -> Iterator[None]:
             pytest.fail("left behind: " + "; ".join(left))
     else:
         yield
+
+
+@pytest.fixture(autouse=True)
+def _same_handlers() -> Iterator[None]:
+    """The process that runs the tests handles signals as before."""
+    before = [signal.getsignal(number) for number in HANDLED]
+    yield
+    assert [signal.getsignal(number) for number in HANDLED] == before, "handlers were changed"

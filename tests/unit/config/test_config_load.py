@@ -1,6 +1,7 @@
 """From files to values: both spellings, pending changes, damaged files, states of files."""
 
 import os
+import signal
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -46,9 +47,14 @@ config interface 'lan'
 
 
 def batch(prefix: Path, example: str) -> None:
-    """Feed a file of docs/examples to ``uci batch``."""
+    """Feed a file of docs/examples to ``uci batch``; it handles signals for a process of its own."""
     folders = ["-c", f"{prefix}/etc/config", "-t", f"{prefix}/tmp/.uci", "-C", f"{prefix}/none"]
-    assert uci.main([*folders, "-f", str(EXAMPLES / example), "batch"]) == 0
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGPIPE)}
+    try:
+        assert uci.main([*folders, "-f", str(EXAMPLES / example), "batch"]) == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("lan", "ports"), [(OLD_LAN, ("eth0",)), (STOCK_LAN, ("lan1", "lan2"))])
