@@ -14,7 +14,7 @@ LIB = Path(__file__).parents[2] / "lib"
 
 # All of these are built in or extension modules: nothing is read but the .so file.
 KERNEL = {"_socket", "_struct", "binascii", "fcntl", "select", "_json", "_ctypes", "errno", "time"}
-MORE = {"_signal", "termios", "resource", "grp", "pwd"}
+MORE = {"gc", "_signal", "termios", "resource", "grp", "pwd"}
 
 BUDGETS = {
     "uxc.cli.main": KERNEL - {"_ctypes"},

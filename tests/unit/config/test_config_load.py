@@ -47,7 +47,7 @@ config interface 'lan'
 
 
 def batch(prefix: Path, example: str) -> None:
-    """Feed a file of docs/examples to ``uci batch``; it handles signals for a process of its own."""
+    """Feed a file of docs/examples to ``uci batch``; keep our signal handlers from it."""
     folders = ["-c", f"{prefix}/etc/config", "-t", f"{prefix}/tmp/.uci", "-C", f"{prefix}/none"]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGPIPE)}
     try:
