@@ -32,8 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"{NAME} does not promise this"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _runtime_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+# Not of the session: what it changes in this process must not reach the tests of other tiers.
+@pytest.fixture(scope="module", autouse=True)
+def _runtime_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give our runtime a prefix, and crun a machine without the v2 tree, which it refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -55,6 +56,7 @@ def _runtime_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     if NAME == "crun" and hidden.is_dir():
         subprocess.run(["umount", str(hidden)], check=True)
     del os.environ["UXC_PREFIX"]
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 @pytest.fixture
