@@ -46,14 +46,18 @@ class Runtime:
         return done.stdout
 
     def create(
-        self, bundle: Path, name: str = "c", *options: str, **how: Any
+        self, bundle: Path, name: str = "c", *options: str, fd3: int = -1, **how: Any
     ) -> subprocess.CompletedProcess[bytes]:
         """Create a container whose output goes to the file ``<name>.out``.
 
-        A container keeps its streams open, so pipes here would never end.
+        A container keeps its streams open, so pipes here would never end. ``fd3`` becomes the
+        descriptor 3 of the runtime.
         """
         out = self.directory / f"{name}.out"
         command = [RUNTIME, "--root", str(self.root), "create", "--bundle", str(bundle)]
+        if fd3 >= 0:
+            command = ["bash", "-c", f'exec 3<&{fd3} {fd3}<&-; exec "$@"', "bash", *command]
+            how["pass_fds"] = (fd3,)
         # The first process is our child, as conmon and containerd's shim arrange it.
         with out.open("wb") as stream:
             done = subprocess.run(

@@ -46,7 +46,12 @@ class Channel:
 
         Raises the error that the other side sent in its place, EOFError when it is gone.
         """
-        data = self._sock.recv(_MAX_BYTES)
+        try:
+            data = self._sock.recv(_MAX_BYTES)
+        except ConnectionResetError:
+            # The other side ended with a message of ours unread, which hides what it said last
+            # for one call (unix_release_sock() in the kernel).
+            data = self._sock.recv(_MAX_BYTES)
         if data == wanted:
             return
         if not data:
