@@ -117,6 +117,13 @@ def read(here: Layout, controller: str, file: str) -> str:
     return Path(mount, PARENT, "c/c1", file).read_text().strip()
 
 
+def enter(one: Cgroup, pid: int, unified: bool = False) -> None:
+    """Move another process in by the files that a container's process writes to itself."""
+    for fd in one.entrances(unified):
+        os.write(fd, str(pid).encode())
+        os.close(fd)
+
+
 def needs(here: Layout, *controllers: str) -> None:
     for controller in controllers:
         if not here.version_of(controller):
@@ -127,7 +134,7 @@ def test_life(make: Callable[..., Cgroup], here: Layout) -> None:
     """A process that joined is known, killed and gone, and so is the cgroup."""
     one = make()
     pid, writer = child()
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
 
     assert one.is_new
     assert one.processes() == [pid]
@@ -166,7 +173,7 @@ def test_pids_limit(make: Callable[..., Cgroup], here: Layout) -> None:
             os._exit(0)
 
     pid, writer = child(errno_of(fork))
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
 
     assert go_on(pid, writer) == errno.EAGAIN
 
@@ -191,7 +198,7 @@ def test_memory_limit(make: Callable[..., Cgroup], here: Layout) -> None:
         return len(bytearray(os.urandom(1) * (64 * MIB))) == 0
 
     pid, writer = child(take)
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
 
     assert go_on(pid, writer) == -signal.SIGKILL
 
@@ -225,7 +232,7 @@ def test_cpuset(make: Callable[..., Cgroup], here: Layout) -> None:
     last = max(os.sched_getaffinity(0))
     one = make({"cpu": {"cpus": str(last)}})
     pid, writer = child(lambda: 0 if os.sched_getaffinity(0) == {last} else 1)
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
 
     assert go_on(pid, writer) == 0
 
@@ -255,7 +262,7 @@ def test_freezing(make: Callable[..., Cgroup]) -> None:
         finally:
             os._exit(99)
     children.append(pid)
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
     os.read(reader, 1)
     one.freeze()
     os.set_blocking(reader, False)
@@ -286,7 +293,7 @@ def test_killing_while_frozen(make: Callable[..., Cgroup]) -> None:
     """SIGKILL reaches frozen processes."""
     one = make()
     pid, writer = child()
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
     one.freeze()
     one.kill_all()
 
@@ -302,7 +309,7 @@ def test_killing_without_a_freezer(make: Callable[..., Cgroup], here: Layout) ->
     plain = Layout("", {"pids": here.v1["pids"]})
     one = planned(plain).create()
     pid, writer = child(forking)
-    one.join(pid)
+    enter(one, pid)
     os.write(writer, b"x")
     os.close(writer)
     time.sleep(0.05)
@@ -386,7 +393,7 @@ def test_existing_cgroup(here: Layout) -> None:
         one = planned(here, path=f"/{PARENT}/x").create()
         assert not one.is_new
         pid, writer = child()
-        one.join(pid, unified=True)
+        enter(one, pid, unified=True)
         with pytest.raises(ConflictError, match=r"is not empty: processes in it: 1$"):
             planned(here, path=f"/{PARENT}/x").create()
         assert go_on(pid, writer) == 0
@@ -406,7 +413,7 @@ def test_busy_cgroup(make: Callable[..., Cgroup]) -> None:
     """Removing waits only so long, then says which cgroup is busy; later it works."""
     one = make()
     pid, _ = child()
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
     started = time.monotonic()
 
     with pytest.raises(SystemFailure, match=r"^cannot remove the cgroup /.*busy$"):
@@ -420,7 +427,7 @@ def test_removing_waits_for_the_dying(make: Callable[..., Cgroup]) -> None:
     for _ in range(20):
         pid, writer = child()
         os.close(writer)
-        one.join(pid, unified=True)
+        enter(one, pid, unified=True)
     one.kill_all()
     one.remove()
 
@@ -432,7 +439,7 @@ def test_record(make: Callable[..., Cgroup], here: Layout) -> None:
     needs(here, "pids")
     one = make({"pids": {"limit": 9}})
     pid, writer = child()
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
     again = group.load(one.record())
 
     assert again.processes() == [pid]
@@ -455,7 +462,7 @@ def test_device_rules(make: Callable[..., Cgroup], tmp_path: Path) -> None:
     def outcome(rules: list[dict[str, Any]], flags: int, path: str) -> int:
         one = make({"devices": rules})
         pid, writer = child(errno_of(lambda: os.open(path, flags)))
-        one.join(pid, unified=True)
+        enter(one, pid, unified=True)
         status = go_on(pid, writer)
         one.close()
         one.remove()
@@ -472,7 +479,7 @@ def test_update(make: Callable[..., Cgroup], here: Layout) -> None:
     needs(here, "pids", "memory")
     one = make({"memory": {"limit": 64 * MIB, "swap": 64 * MIB}})
     pid, writer = child()
-    one.join(pid, unified=True)
+    enter(one, pid, unified=True)
     both = {"memory": {"limit": 128 * MIB, "swap": 128 * MIB}, "pids": {"limit": 7}}
     for step in (both, {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}):
         setup.update(one, spec.parse_resources(step), here)

@@ -91,8 +91,8 @@ def create(options: CreateOptions) -> State:
 class _Creation:
     """One create on its way: what exists so far, to go on with or to take back."""
 
-    __slots__ = ("_cgroup", "_cgroup_plan", "_layout", "_lock", "_options", "_plan", "_process",
-                 "_spec", "state")  # fmt: skip
+    __slots__ = ("_cgroup", "_cgroup_plan", "_console", "_gate", "_layout", "_lock", "_options",
+                 "_plan", "_process", "_spec", "state")  # fmt: skip
 
     def __init__(self, options: CreateOptions) -> None:
         """Read and resolve the bundle; makes nothing. UxcError."""
@@ -101,6 +101,8 @@ class _Creation:
 
         self._options = options
         self._lock = -1
+        self._gate = -1
+        self._console = -1
         self._cgroup: Cgroup | None = None
         self._process: FirstProcess | None = None
         self.state = state = State(options.root, options.id)
@@ -137,23 +139,23 @@ class _Creation:
 
     def make(self) -> None:
         """Make cgroup and first process, and put them on record; UxcError."""
-        from uxc.oci import process
+        from uxc.oci.process import KilledEarlyError
 
         self._cgroup = self._cgroup_plan.create()
-        around = self._open_surroundings()
+        self._gate = self._open_gate()
+        self._console = self._open_console()
+        born_inside = self._cgroup.v2_fd >= 0
         try:
-            self._process = process.spawn(self._plan, around, self._cgroup)
-        finally:
-            fds.close_quietly(around.gate)
-            for fd, _ in around.joined:
-                posix.close(fd)
-            if around.console != self._options.console_fd:
-                fds.close_quietly(around.console)
-        self._cgroup.join(self._process.pid)
-        self._cgroup.settle()
-        self._process.confirm_placed()
+            self._begin(born_inside)
+        except KilledEarlyError:
+            if not born_inside or self._process is None:
+                raise
+            self._process.close()
+            # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill was
+            # ever written to one of the two and not to the other.
+            self._begin(born_inside=False)
         self._set_oom_score()
-        self._process.wait_ready()
+        self._cgroup.settle()
         self._announce()
         state = self.state
         state.pid, state.start_time = self._process.pid, self._process.start_time
@@ -167,19 +169,34 @@ class _Creation:
         except OSError as error:
             raise system_failure(f"put container {state.id} on record", error) from None
 
+    def _begin(self, born_inside: bool) -> None:
+        """Clone the first process and wait until it is about to exec; UxcError."""
+        from uxc.oci import process
+
+        assert self._cgroup is not None
+        around = self._open_surroundings()
+        try:
+            around.cgroups = self._cgroup.entrances(unified=not born_inside)
+            cgroup_fd = self._cgroup.v2_fd if born_inside else -1
+            self._process = process.spawn(self._plan, around, cgroup_fd)
+        finally:
+            for fd in [*around.cgroups, *(fd for fd, _ in around.joined)]:
+                posix.close(fd)
+        self._process.wait_ready()
+
+    def _open_console(self) -> int:
+        options = self._options
+        if options.console_socket:
+            return _connect(options.console_socket, "console socket").detach()
+        return options.console_fd
+
     def _open_surroundings(self) -> "Surroundings":
         from uxc.oci import init, process
 
         options = self._options
-        around = init.Surroundings(self._open_gate(), self._layout)
-        try:
-            around.joined = process.open_namespaces(self._plan)
-            around.console = options.console_fd
-            if options.console_socket:
-                around.console = _connect(options.console_socket, "console socket").detach()
-        except BaseException:
-            posix.close(around.gate)
-            raise
+        around = init.Surroundings(self._gate, self._layout)
+        around.joined = process.open_namespaces(self._plan)
+        around.console = self._console
         around.keyring = "" if options.no_new_keyring else f"_ses.{options.id}"
         around.pivot = not options.no_pivot
         around.preserved = _preserved(options)
@@ -255,6 +272,9 @@ class _Creation:
             self._process.close()
         if self._cgroup is not None:
             self._cgroup.close()
+        fds.close_quietly(self._gate)
+        if self._console != self._options.console_fd:
+            fds.close_quietly(self._console)
         fds.close_quietly(self._lock)
 
 

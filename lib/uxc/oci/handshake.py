@@ -8,8 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# Parent → child: you are in your cgroups, and what is made from now on may see them.
-PLACED = b"placed"
 # Child → parent: all is done but the exec.
 READY = b"ready"
 # Parent → child: you are on record; wait for start, and outlive me.

@@ -42,6 +42,7 @@ class Surroundings:
     """What the parent opened for the child, beside the plan."""
 
     __slots__ = (
+        "cgroups",
         "channel",
         "console",
         "gate",
@@ -61,6 +62,8 @@ class Surroundings:
         """Take the open FIFO that ``start`` writes to, and where cgroups are mounted."""
         self.gate = gate
         self.layout = layout
+        # Files of the cgroups to enter: what a process writes "0" to, to be moved in.
+        self.cgroups: list[int] = []
         # (fd, CLONE_NEW*) of the namespaces to join, in the order to join them.
         self.joined: list[tuple[int, int]] = []
         # A connected socket that wants the terminal's master, -1 for none.
@@ -75,6 +78,7 @@ class Surroundings:
     def all_fds(self) -> "list[int]":
         """Return every descriptor that is needed until the exec."""
         fds = [self.channel.fd, self.gate, self.console, *self.stdio, *self.preserved]
+        fds += self.cgroups
         return [fd for fd in fds if fd >= 0] + [fd for fd, _ in self.joined]
 
 
@@ -107,6 +111,7 @@ def _report(around: Surroundings, error: UxcError) -> None:
 
 def _run(plan: "Plan", around: Surroundings) -> int:
     _detach_from_caller(around)
+    _enter_cgroups(plan, around)
     _enter_namespaces(plan, around)
     rootfs = _build(plan, around)
     _set_names_and_settings(plan)
@@ -161,6 +166,20 @@ def _join_session_keyring(name: str) -> None:
             raise system_failure("join a session keyring", error) from None
 
 
+def _enter_cgroups(plan: "Plan", around: Surroundings) -> None:
+    try:
+        for fd in around.cgroups:
+            # "0" is the writer itself. A single thread that moves itself by v1's "tasks" does not
+            # wait for the lock of all threads, an RCU grace period of 10 ms on an idle machine.
+            posix.write(fd, b"0")
+            posix.close(fd)
+    except OSError as error:
+        raise system_failure("enter the container's cgroups", error) from None
+    if plan.new_flags & const.CLONE_NEWCGROUP:
+        # Its root is where the process is now, so the cgroups come first (cgroup_namespaces(7)).
+        ns.unshare(const.CLONE_NEWCGROUP)
+
+
 def _enter_namespaces(plan: "Plan", around: Surroundings) -> None:
     for fd, flag in around.joined:
         try:
@@ -177,26 +196,12 @@ def _enter_namespaces(plan: "Plan", around: Surroundings) -> None:
 
 
 def _build(plan: "Plan", around: Surroundings) -> Rootfs:
-    placed = False
-
-    def wait_until_placed() -> None:
-        nonlocal placed
-        if placed:
-            return
-        placed = True
-        around.channel.expect(handshake.PLACED)
-        if plan.new_flags & const.CLONE_NEWCGROUP:
-            # Its root is where the process is now, so the cgroups come first
-            # (cgroup_namespaces(7)).
-            ns.unshare(const.CLONE_NEWCGROUP)
-
-    rootfs = Rootfs(plan, around.layout, wait_until_placed)
+    rootfs = Rootfs(plan, around.layout)
     rootfs.mount_all()
     if devices.wanted(plan):
         devices.make_all(plan, rootfs)
     if plan.program.terminal:
         _set_terminal(plan, around, rootfs)
-    wait_until_placed()
     return rootfs
 
 

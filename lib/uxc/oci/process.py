@@ -9,7 +9,6 @@ from uxc.oci import handshake, init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from uxc.oci.cgroup.group import Cgroup
     from uxc.oci.plan import Plan
 
 # The clone itself makes these; the cgroup namespace comes when the process is in its cgroup, the
@@ -26,6 +25,10 @@ _CLOCKS = {"monotonic": 1, "boottime": 7}
 _FOR_CHILDREN = const.CLONE_NEWPID | const.CLONE_NEWTIME
 
 
+class KilledEarlyError(SystemFailure):
+    """The first process was killed before it said anything."""
+
+
 class FirstProcess:
     """A container's first process, as its maker knows it."""
 
@@ -38,14 +41,6 @@ class FirstProcess:
         self.start_time = proc.start_time(pid)
         self._channel = channel
 
-    def confirm_placed(self) -> None:
-        """Tell the process that it is in its cgroups."""
-        try:
-            self._channel.send(handshake.PLACED)
-        except BrokenPipeError:
-            # It failed before; what it has to say is read by wait_ready.
-            return
-
     def wait_ready(self) -> None:
         """Wait until only the exec is left to do; raises the UxcError that the process sent."""
         try:
@@ -53,7 +48,8 @@ class FirstProcess:
         except EOFError:
             _, status = posix.waitpid(self.pid, 0)
             code = proc.exit_code(status)
-            raise SystemFailure(
+            killed = posix.WIFSIGNALED(status) and posix.WTERMSIG(status) == _signal.SIGKILL
+            raise (KilledEarlyError if killed else SystemFailure)(
                 f"the container's first process ended early, exit code {code}",
                 "the kernel's log may say why (out of memory?)",
             ) from None
@@ -113,17 +109,18 @@ def open_namespaces(plan: "Plan") -> "list[tuple[int, int]]":
     return opened
 
 
-def spawn(plan: "Plan", around: init.Surroundings, cgroup: "Cgroup") -> FirstProcess:
-    """Clone the first process, which begins at once with all that needs no cgroup.
+def spawn(plan: "Plan", around: init.Surroundings, cgroup_fd: int) -> FirstProcess:
+    """Clone the first process, which begins at once.
 
-    ``around.channel`` is the child's end and is made here. Raises SystemFailure.
+    ``cgroup_fd`` is the v2 cgroup that it is born in, -1 for the caller's. ``around.channel`` is
+    the child's end and is made here. Raises SystemFailure.
     """
     ours, around.channel = handshake.pair()
     try:
         home = _move_children(plan, around)
         dumpable = proc.set_dumpable(False)
         try:
-            pid, pidfd = proc.clone(plan.new_flags & _CLONED, cgroup.v2_fd)
+            pid, pidfd = proc.clone(plan.new_flags & _CLONED, cgroup_fd)
             if pid == 0:
                 init.run(plan, around)
         finally:

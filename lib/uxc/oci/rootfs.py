@@ -13,8 +13,6 @@ from uxc.oci import cgroupmount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from uxc.oci.cgroup.layout import Layout
     from uxc.oci.plan import MountStep, Plan
 
@@ -39,16 +37,12 @@ _NULL_RDEV = posix.makedev(1, 3)
 class Rootfs:
     """The root of the container while it is put together."""
 
-    __slots__ = ("_layout", "_placed", "_plan", "_proc_devices", "fd", "terminals")
+    __slots__ = ("_layout", "_plan", "_proc_devices", "fd", "terminals")
 
-    def __init__(self, plan: "Plan", layout: "Layout", placed: "Callable[[], None]") -> None:
-        """Attach a copy of the bundle's root to itself; ``fd`` is its directory.
-
-        ``placed`` returns once the process is in its cgroups (and its cgroup namespace).
-        """
+    def __init__(self, plan: "Plan", layout: "Layout") -> None:
+        """Attach a copy of the bundle's root to itself; ``fd`` is its directory."""
         self._plan = plan
         self._layout = layout
-        self._placed = placed
         self._proc_devices: set[int] = set()
         # The devpts instance that the bundle mounts, for the console; -1 without one.
         self.terminals = -1
@@ -99,7 +93,6 @@ class Rootfs:
                 if step.kind == "bind":
                     self._bind(step)
                 elif step.kind == "cgroup":
-                    self._placed()
                     cgroupmount.mount_cgroups(step, self._layout, self._plan, self._attach)
                 else:
                     self._mount(step)

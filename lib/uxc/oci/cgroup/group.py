@@ -1,9 +1,8 @@
 """One container's cgroup in every hierarchy it needs: entered, stopped, killed, removed.
 
 The v2 tree, where it exists, knows the processes: they are born in it (clone3), and it kills and
-freezes them, with or without controllers. A v1 hierarchy is entered only when it enforces a limit,
-because each entry costs about a millisecond; where there is no v2 tree, one v1 hierarchy more does
-the tracking.
+freezes them, with or without controllers. A v1 hierarchy is entered when it enforces a limit;
+where there is no v2 tree, one v1 hierarchy more does the tracking.
 """
 
 import errno
@@ -82,14 +81,25 @@ class Cgroup:
         """The path of cgroup.events, empty without a v2 tree."""
         return f"{self.tracking}/cgroup.events" if self.unified else ""
 
-    def join(self, pid: int, unified: bool = False) -> None:
-        """Move the process ``pid`` (0: the caller) into the cgroup; SystemFailure.
+    def entrances(self, unified: bool = False) -> "list[int]":
+        """Open the files that a process with one thread enters by, writing "0"; SystemFailure.
 
-        The v2 tree is left out unless ``unified`` says otherwise: processes are born in it.
+        The v2 tree is left out unless ``unified`` says otherwise: processes are born in it. The
+        descriptors belong to the caller.
         """
+        opened: list[int] = []
         for mount in self.joined:
-            if mount != self.unified or unified:
-                write(f"{mount}/{self.relative}/cgroup.procs", str(pid))
+            if mount == self.unified and not unified:
+                continue
+            file = "cgroup.procs" if mount == self.unified else "tasks"
+            path = f"{mount}/{self.relative}/{file}"
+            try:
+                opened.append(posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC))
+            except OSError as error:
+                for fd in opened:
+                    posix.close(fd)
+                raise system_failure(f"open {path}", error) from None
+        return opened
 
     def settle(self) -> None:
         """Write the limits that had to wait until the first process was inside; SystemFailure."""
