@@ -40,13 +40,11 @@ DOORS = {
     "pyroute2": "uxc.net.rtnl",
     "uci": "uxc.uci.native",
     "jsonschema": "uxc.oci.judge",
-    "seccomp": "uxc.linux.seccomp_lib",
-    "pyseccomp": "uxc.linux.seccomp_lib",
     "tabulate": "uxc.cli.table",
 }
 
 # Processes that must start fast, or stay small for years, are made of these. What they may not
-# import costs more than everything they do (docs/decisions/0005).
+# import costs more than everything they do (docs/decisions/0002).
 HOT = (
     "uxc.errors",
     "uxc.version",

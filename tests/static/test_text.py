@@ -28,6 +28,25 @@ def test_no_path_of_a_machine_is_written_down() -> None:
     assert not found
 
 
+def test_documents_that_are_named_exist() -> None:
+    """Whoever reads ``docs/…`` in a comment, a document or a message finds it there."""
+    found = [
+        f"{path.relative_to(TOP)}: {match[0].decode()}"
+        for path in _tracked()
+        for match in re.finditer(rb"\bdocs/[\w/-]+(?:\.\w+)?", path.read_bytes())
+        if not list(TOP.glob(f"{match[0].decode()}*"))
+    ]
+
+    assert not found
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """A relative link in a document leads to a file."""
+    for path in (TOP / "README.md", *(TOP / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+            assert target.startswith("https:") or (path.parent / target).exists(), (path, target)
+
+
 def test_files_that_are_run_have_the_run_bit() -> None:
     """A file that names its interpreter can be started by its name."""
     for path in _tracked():

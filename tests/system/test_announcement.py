@@ -16,12 +16,14 @@ from uxc.demo.router import (
     LAN_ADDRESS,
     LAN_BRIDGE,
     LAN_STOCK,
+    TOP,
     Router,
 )
 
 pytestmark = pytest.mark.needs("veth", "bridge", "overlayfs", "dnsmasq", "debian", "ip")
 
 NAME = "container1"
+EXAMPLES = TOP / "docs/examples"
 REPORT = DISK / "rootfs/root/report"
 # The guest's side of each test is one shell script; what it finds goes to a file of its own.
 BEGIN = "exec >/root/report.part 2>&1; "
@@ -179,6 +181,26 @@ def test_static_addresses_are_there_before_the_first_instruction(router: Router)
     _inside(router, "ping", "-c", "1", "-W", "5", LAN_ADDRESS)
     _ok(router, "ping", "-c", "1", "-W", "5", "192.168.1.50")
 
+    _assert_gone(router, before, files)
+
+
+@pytest.mark.parametrize("router", [LAN_STOCK], ids=["stock"], indirect=True)
+def test_todays_spelling_does_the_same(router: Router) -> None:
+    """What the README and docs/examples show works as it is written there."""
+    files = _files(router)
+    before = host.look()
+    _create(
+        router,
+        "ip -oneline address show dev host0; ip route",
+        (EXAMPLES / "today.uci").read_text(),
+    )
+
+    _ok(router, "uxc", "start", NAME)
+    _wait_for("report", REPORT.exists)
+
+    assert "inet 192.168.1.10/24" in REPORT.read_text()
+    assert f"default via {LAN_ADDRESS} dev host0" in REPORT.read_text()
+    _ok(router, "ping", "-c", "1", "-W", "5", "192.168.1.10")
     _assert_gone(router, before, files)
 
 

@@ -20,21 +20,8 @@ DEBIAN = TOP / ".cache/debian/bundle"
 # Where the announcement has its Debian: a bundle on a USB disk.
 DISK = Path("/mnt/sda3/debian")
 
-ANNOUNCEMENT = """\
-set network.veth0=device
-set network.veth0.type='veth'
-set network.veth0.name='vhost0'
-set network.veth0.peer_name='virt0'
-add_list network.lan.ifname='vhost0'
-set network.virt0=interface
-set network.virt0.ifname='virt0'
-set network.virt0.proto='none'
-# set proto='none' assuming DHCP client inside container
-# use 'static' otherwise and also set ipaddr, gateway and dns
-set network.virt0.jail='container1'
-set network.virt0.jail_ifname='host0'
-commit network
-"""
+# As it was written in August 2020.
+ANNOUNCEMENT = (TOP / "docs/examples/announcement.uci").read_text()
 
 # How lan looked when the announcement was written.
 LAN_BRIDGE = """
