@@ -109,8 +109,11 @@ class Runtime:
         return code if code >= 0 else 128 - code
 
     def tidy(self) -> None:
-        """Delete every container that a test made."""
-        for name in self._started:
+        """Delete every container that a test made, those first that joined one made before.
+
+        The first process of a pid namespace ends after the last one that joined it was reaped.
+        """
+        for name in reversed(self._started):
             self.call("delete", "--force", name)
             with contextlib.suppress(FileNotFoundError, ChildProcessError, ValueError):
                 os.waitpid(int(self.pid_file(name).read_text()), 0)

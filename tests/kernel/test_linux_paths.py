@@ -79,6 +79,20 @@ def test_magic_links_lead_nowhere(root: int, tmp_path: Path) -> None:
         path.open_in_root(root, "/door")
 
 
+def test_a_magic_link_of_our_own_is_not_followed(root: int, tmp_path: Path) -> None:
+    """A number that was free a moment ago is that of a descriptor opened to look at it."""
+    (tmp_path / "root/proc").mkdir()
+    os.system(f"mount -t proc proc {tmp_path}/root/proc")
+    try:
+        for number in range(3, 40):
+            with pytest.raises(OSError, match=r"symbolic links|not permitted|No such"):
+                os.close(path.make_in_root(root, f"/proc/self/fd/{number}", directory=True))
+    finally:
+        os.system(f"umount {tmp_path}/root/proc")
+
+    assert os.listdir(tmp_path / "root") == ["proc"]
+
+
 def test_without_links_means_none(root: int, tmp_path: Path) -> None:
     """A link in any part is ELOOP, also one that stays inside."""
     (tmp_path / "root/real").mkdir()

@@ -69,26 +69,41 @@ def make_in_root(root: int, path: str, directory: bool) -> int:
     links = 0
     while todo:
         part = todo.pop(0)
-        try:
-            posix.close(open_in_root(root, "/".join([*done, part])))
-        except FileNotFoundError:
-            parent = open_in_root(root, "/".join(done) or ".", posix.O_PATH | posix.O_DIRECTORY)
-            try:
-                target = _link_target(parent, part)
-                if target is None:
-                    _make(parent, part, directory or bool(todo))
-                else:
-                    links += 1
-                    if links > _MAX_LINKS:
-                        raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP), path) from None
-                    if target.startswith("/"):
-                        done = []
-                    todo = [step for step in target.split("/") if step and step != "."] + todo
-                    continue
-            finally:
-                posix.close(parent)
-        done.append(part)
+        target = _make_part(root, done, part, directory or bool(todo))
+        if target is None:
+            done.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise OSError(errno.ELOOP, posix.strerror(errno.ELOOP), path) from None
+        if target.startswith("/"):
+            done = []
+        todo = [step for step in target.split("/") if step and step != "."] + todo
     return open_in_root(root, "/".join(done) or ".")
+
+
+def _make_part(root: int, done: "list[str]", part: str, directory: bool) -> "str | None":
+    """Make ``part`` behind ``done`` unless it is there; return where a dangling link points to."""
+    place = "/".join([*done, part])
+    try:
+        posix.close(open_in_root(root, place))
+        return None
+    except FileNotFoundError:
+        parent = open_in_root(root, "/".join(done) or ".", posix.O_PATH | posix.O_DIRECTORY)
+    try:
+        target = _link_target(parent, part)
+        if target is None:
+            _make(parent, part, directory)
+            return None
+        try:
+            # A magic link of procfs may have come into being just now, by the descriptor that we
+            # opened; its text is a path of the host and means nothing here: ELOOP.
+            posix.close(open_in_root(root, place))
+        except FileNotFoundError:
+            return target
+        return None
+    finally:
+        posix.close(parent)
 
 
 def _link_target(parent: int, name: str) -> "str | None":

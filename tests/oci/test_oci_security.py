@@ -1,0 +1,292 @@
+"""Attacks from hostile images and containers, done for real."""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtimes import OURS, Config, Runtime
+
+Bundle = Callable[..., Path]
+Sh = Callable[..., str]
+Refusal = Callable[..., str]
+
+PYTHON = Path("/usr/bin/python3").resolve()
+ALL = ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_FOWNER"]
+
+# Run by whatever interpreter /proc/self/exe is, inside the container: tries to write to that file
+# by every name it has, then to make its mount writable again.
+ATTACK = """\
+import ctypes, os, sys
+exe = os.open('/proc/self/exe', os.O_PATH)
+def attempt(what, call):
+    try:
+        call()
+        print('BROKEN', what)
+    except OSError as error:
+        print('refused', what, error.errno)
+attempt('write', lambda: os.open('/proc/self/exe', os.O_WRONLY))
+attempt('write by fd', lambda: os.open(f'/proc/self/fd/{exe}', os.O_WRONLY))
+attempt('truncate', lambda: os.truncate('/proc/self/exe', 0))
+attempt('chmod', lambda: os.chmod('/proc/self/exe', 0o777))
+libc = ctypes.CDLL(None, use_errno=True)
+def checked(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), '')
+MOUNT_SETATTR, MS_REMOUNT_BIND = 442, 4096 | 32
+clear = (ctypes.c_uint64 * 4)(0, 1, 0, 0)
+attempt('mount_setattr', lambda: checked(
+    libc.syscall(MOUNT_SETATTR, exe, b'', 0x1000, ctypes.byref(clear), 32)))
+attempt('remount', lambda: checked(
+    libc.mount(None, b'/proc/self/exe', None, MS_REMOUNT_BIND, None)))
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+print('done')
+"""
+
+
+def everything(config: Config) -> None:
+    """Give the program the capabilities that an attack could use."""
+    sets = ("bounding", "permitted", "effective")
+    config["process"]["capabilities"] = dict.fromkeys(sets, ALL)
+
+
+def add_python(rootfs: Path) -> None:
+    """Make the host's interpreter able to run inside: its libraries, not the program itself."""
+    done = subprocess.run(["ldd", str(PYTHON)], capture_output=True, text=True, check=True)
+    for word in done.stdout.split():
+        if word.startswith("/"):
+            target = rootfs / word[1:]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(word, target)
+    ffi = Path("/usr/lib/x86_64-linux-gnu/libffi.so.8")
+    if ffi.exists():
+        (rootfs / "usr/lib/x86_64-linux-gnu").mkdir(parents=True, exist_ok=True)
+        shutil.copy(ffi, rootfs / "usr/lib/x86_64-linux-gnu")
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    ignore = shutil.ignore_patterns("test", "__pycache__", "idlelib", "dist-packages", "config-*")
+    shutil.copytree(f"/usr/lib/{version}", rootfs / "usr/lib" / version, ignore=ignore)
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("prepared", [True, False])
+@pytest.mark.parametrize("entry", ["program", "script"])
+def test_the_interpreter_of_the_host_cannot_be_written(
+    runtime: Runtime, bundle: Bundle, tmp_path: Path, entry: str, prepared: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """An image makes the kernel run our interpreter inside, and writes to it (CVE-2019-5736).
+
+    By an entry point /proc/self/exe, and by a script whose interpreter that is; from the prepared
+    mount and from the copy of a second start.
+    """
+    if not prepared:
+        blocked = tmp_path / "prefix"
+        (blocked / "var/run/uxc").mkdir(parents=True)
+        (blocked / "var/run/uxc/interp").write_text("a file where the directory would be")
+        monkeypatch.setenv("UXC_PREFIX", str(blocked))
+    words = ["/proc/self/exe", "-I", "/attack.py"] if entry == "program" else ["/attack.py"]
+    where = bundle(*words, edit=everything)
+    attack = where / "rootfs/attack.py"
+    attack.write_text(("#!/proc/self/exe\n" if entry == "script" else "") + ATTACK)
+    attack.chmod(0o755)
+    add_python(where / "rootfs")
+    before = PYTHON.stat()
+    content = PYTHON.read_bytes()
+
+    done = runtime.run(where)
+
+    assert "done" in done.stdout, done.stderr
+    assert "BROKEN" not in done.stdout
+    assert done.stdout.count("refused") == 6
+    after = PYTHON.stat()
+    assert (after.st_mode, after.st_mtime, after.st_size) == (
+        before.st_mode,
+        before.st_mtime,
+        before.st_size,
+    )
+    assert PYTHON.read_bytes() == content
+
+
+@pytest.mark.ours
+def test_the_attack_works_on_an_unprotected_interpreter(tmp_path: Path) -> None:
+    """What the test above does is an attack: on a copy that nobody protects it succeeds."""
+    copy = tmp_path / "python3"
+    shutil.copy(PYTHON, copy)
+    script = tmp_path / "attack.py"
+    script.write_text(ATTACK)
+
+    done = subprocess.run([str(copy), "-I", str(script)], capture_output=True, text=True)
+
+    assert "BROKEN chmod" in done.stdout, done.stderr
+
+
+@pytest.mark.ours
+def test_a_parked_process_shows_nothing(runtime: Runtime, bundle: Bundle) -> None:
+    """Another process of the same user in its pid namespace cannot look into it (CVE-2016-9962)."""
+    holder = runtime.created(bundle("sleep", "60"), "holder")
+    runtime.ok("start", "holder")
+
+    def edit(config: Config) -> None:
+        config["linux"]["namespaces"] = [
+            {**one, "path": f"/proc/{holder}/ns/pid"} if one["type"] == "pid" else one
+            for one in config["linux"]["namespaces"]
+        ]
+
+    runtime.created(bundle("true", edit=edit, name="parked"), "parked")
+    script = "for p in /proc/[0-9]*; do [ $p = /proc/1 ] || [ $p = /proc/$$ ] || "
+    script += "{ cat $p/comm; ls -l $p/exe $p/root $p/fd; }; done 2>&1; true"
+    runtime.created(bundle("sh", "-c", script, edit=edit, name="spy"), "spy")
+    runtime.ok("start", "spy")
+    runtime.wait("spy")
+
+    seen = runtime.output("spy")
+    assert "python" in seen, "the spy did not see the parked process at all"
+    for name in ("exe", "root", "fd/0"):
+        assert re.search(f"/{name}: cannot read link: Permission denied", seen)
+    assert "->" not in seen
+
+
+@pytest.mark.ours
+def test_nothing_of_the_image_is_imported(runtime: Runtime, bundle: Bundle) -> None:
+    """Poisoned modules, libraries and look-up files in the image are never read by us."""
+    where = bundle("sh", "-c", "ls /poisoned 2>/dev/null; true")
+    rootfs = where / "rootfs"
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    poison = "import posix\nposix.mkdir('/poisoned')\n"
+    for place in (f"usr/lib/{version}", f"usr/local/lib/{version}/dist-packages", ""):
+        directory = rootfs / place
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in ("os", "warnings", "encodings", "sitecustomize", "re", "traceback", "uxc"):
+            (directory / f"{name}.py").write_text(poison)
+    (rootfs / "etc/nsswitch.conf").write_text("passwd: poison\nhosts: poison\n")
+    (rootfs / "etc/ld.so.preload").write_text("/poison.so\n")
+    checkout = rootfs / str(Path(OURS).parents[1] / "lib/uxc").lstrip("/")
+    checkout.mkdir(parents=True)
+    (checkout / "errors.py").write_text(poison)
+
+    done = runtime.run(where)
+
+    assert done.returncode == 0, done.stderr
+    assert not (rootfs / "poisoned").exists()
+
+
+@pytest.mark.parametrize("fd", range(3, 12))
+def test_a_working_directory_cannot_lead_out(runtime: Runtime, bundle: Bundle, fd: int) -> None:
+    """A cwd of /proc/self/fd/N would be a directory of the host (CVE-2024-21626)."""
+    place = f"/proc/self/fd/{fd}"
+    where = bundle("pwd", edit=lambda config: config["process"].update(cwd=place))
+    done = runtime.create(where)
+
+    assert done.returncode == 1
+
+
+RENAME_EXCHANGE = 2
+AT_FDCWD = -100
+
+
+@pytest.mark.ours
+def test_a_place_that_is_swapped_for_a_link_stays_inside(
+    runtime: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """While a container is made, another one swaps the mount's place with a link to the host.
+
+    The classic race (CVE-2021-30465): checked is one thing, mounted on is another.
+    """
+    outside = tmp_path / "outside"
+    outside.mkdir()
+
+    def edit(config: Config) -> None:
+        config["mounts"].append(
+            {"destination": "/place/deep", "type": "tmpfs", "source": "t", "options": []}
+        )
+
+    where = bundle("true", edit=edit)
+    place, link = where / "rootfs/place", where / "rootfs/link"
+    (place / "deep").mkdir(parents=True)
+    (outside / "deep").mkdir()
+    os.symlink(outside, link)
+    libc = ctypes.CDLL(None, use_errno=True)
+    stop = threading.Event()
+    names = str(place).encode(), str(link).encode()
+
+    def swap() -> None:
+        while not stop.is_set():
+            libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(25):
+            runtime.create(where)
+            for line in Path("/proc/self/mountinfo").read_text().splitlines():
+                assert str(outside) not in line
+            assert os.listdir(outside) == ["deep"]
+            assert os.listdir(outside / "deep") == []
+            runtime.tidy()
+    finally:
+        stop.set()
+        swapper.join()
+
+
+@pytest.mark.ours
+def test_a_false_null_device_does_not_mask(runtime: Runtime, bundle: Bundle) -> None:
+    """Files are masked by the host's null device, not by what is at /dev/null (CVE-2025-31133)."""
+
+    def edit(config: Config) -> None:
+        config["mounts"] = [one for one in config["mounts"] if "/dev" not in one["destination"]]
+        config["mounts"].append({"destination": "/dev", "type": "bind", "source": "fake",
+                                 "options": ["rbind"]})  # fmt: skip
+        config["linux"]["maskedPaths"] = ["/etc/passwd"]
+
+    where = bundle("sh", "-c", "cat /etc/passwd; echo -", edit=edit)
+    (where / "fake").mkdir()
+    (where / "fake/null").write_text("shown")
+
+    done = runtime.run(where)
+
+    assert done.stdout == "-\n"
+
+
+@pytest.mark.ours
+def test_a_false_multiplexer_is_not_opened(refusal: Refusal, runtime: Runtime) -> None:
+    """With a /dev/pts that is no devpts of ours the terminal comes from one that is.
+
+    What lies at /dev/pts/ptmx is the image's (CVE-2025-52565); a fifo there would hang the create.
+    """
+    fake = runtime.directory / "pts"
+    fake.mkdir()
+    os.mkfifo(fake / "ptmx")
+
+    def edit(config: Config) -> None:
+        config["process"]["terminal"] = True
+        config["mounts"] = [one for one in config["mounts"] if one["destination"] != "/dev/pts"]
+        config["mounts"].append(
+            {"destination": "/dev/pts", "type": "bind", "source": str(fake), "options": ["bind"]}
+        )
+
+    assert "console socket" in refusal(edit)
+
+
+def test_the_state_is_for_root_alone(runtime: Runtime, bundle: Bundle) -> None:
+    """Annotations and paths of containers are nobody else's business."""
+    runtime.created(bundle("true"))
+
+    assert (runtime.root / "c").stat().st_mode & 0o077 in (0, 0o011)
+
+
+def test_the_session_keyring_is_new(sh: Sh) -> None:
+    """The program has a session keyring of its own, named after the container."""
+
+    def edit(config: Config) -> None:
+        config["linux"]["maskedPaths"] = []
+
+    assert "_ses.r" in sh("cat /proc/keys", edit=edit)
