@@ -87,15 +87,18 @@ def test_a_root_that_is_no_directory_is_refused(refusal: Refusal, path: str) -> 
 
 OPTIONS = [
     (["ro"], {"ro"}, {"rw"}),
-    (["ro", "rw"], {"rw"}, {"ro"}),
     (["nosuid", "nodev", "noexec"], {"nosuid", "nodev", "noexec"}, set()),
-    (["nosuid", "suid"], set(), {"nosuid"}),
-    (["noexec", "exec", "nodev", "dev"], set(), {"noexec", "nodev"}),
     (["noatime"], {"noatime"}, {"relatime"}),
-    (["noatime", "relatime"], {"relatime"}, {"noatime"}),
     (["strictatime"], set(), {"relatime", "noatime"}),
     (["nodiratime"], {"nodiratime"}, set()),
-    (["ro", "defaults"], {"ro"}, {"rw"}),
+    # The other runtimes have each their own idea of opposites.
+    pytest.param(["ro", "rw"], {"rw"}, {"ro"}, marks=pytest.mark.ours),
+    pytest.param(["nosuid", "suid"], set(), {"nosuid"}, marks=pytest.mark.ours),
+    pytest.param(
+        ["noexec", "exec", "nodev", "dev"], set(), {"noexec", "nodev"}, marks=pytest.mark.ours
+    ),
+    pytest.param(["noatime", "relatime"], {"relatime"}, {"noatime"}, marks=pytest.mark.ours),
+    pytest.param(["ro", "defaults"], {"ro"}, {"rw"}, marks=pytest.mark.ours),
 ]
 
 
@@ -177,9 +180,9 @@ def test_files_can_be_bound(sh: Sh, tmp_path: Path) -> None:
     """A file is mounted on a file, which is made with its directories where it is missing."""
     (tmp_path / "source").write_text("content")
 
-    assert sh("cat /new/dir/file", edit=mounts(bind(tmp_path / "source", "/new/dir/file"))) == (
-        "content"
-    )
+    assert sh(
+        "cat /new/dir/file", edit=mounts(bind(tmp_path / "source", "/new/dir/file", "bind"))
+    ) == ("content")
 
 
 @pytest.mark.ours
@@ -221,7 +224,9 @@ def test_a_link_at_a_mounts_place_stays_inside(
     runtime: Runtime, bundle: Bundle, tmp_path: Path, target: str
 ) -> None:
     """A link in the image is followed as the container would follow it, never on the host."""
-    where = bundle("sh", "-c", "cat /mnt/mark", edit=mounts(bind(tmp_path / "data", "/mnt")))
+    where = bundle(
+        "sh", "-c", "cat /mnt/mark", edit=mounts(bind(tmp_path / "data", "/mnt", "bind"))
+    )
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mark").write_text("mounted")
     os.symlink(target, where / "rootfs/mnt")
@@ -288,7 +293,10 @@ def test_some_files_of_proc_can_be_mounted_over(sh: Sh, tmp_path: Path) -> None:
     """lxcfs and its kin show the container's own numbers there."""
     (tmp_path / "up").write_text("1.00 1.00")
 
-    assert sh("cat /proc/uptime", edit=mounts(bind(tmp_path / "up", "/proc/uptime"))) == "1.00 1.00"
+    assert (
+        sh("cat /proc/uptime", edit=mounts(bind(tmp_path / "up", "/proc/uptime", "bind")))
+        == "1.00 1.00"
+    )
 
 
 def test_the_default_devices_are_there(sh: Sh) -> None:
@@ -517,6 +525,7 @@ def test_the_cgroups_can_be_mounted(sh: Sh, own: bool) -> None:
 
     text = sh("cat /proc/self/mountinfo; mkdir /sys/fs/cgroup/x 2>&1; true", edit=edit)
 
-    assert " - cgroup" in text
-    assert "ro" in options_of(text, "/sys/fs/cgroup")
-    assert "Read-only file system" in text
+    trees = [line for line in text.splitlines() if " - cgroup" in line]
+    assert trees
+    assert all(line.split()[5].startswith("ro") for line in trees)
+    assert "can't create directory" in text

@@ -137,6 +137,7 @@ def test_limits_are_set(sh: Sh) -> None:
     assert re.search(r"Max stack size +1048576 +2097152 ", text)
 
 
+@pytest.mark.ours
 def test_limits_do_not_limit_the_runtime(sh: Sh) -> None:
     """A limit of few descriptors and little memory is the program's, not that of its maker."""
     limits = [{"type": "RLIMIT_NOFILE", "soft": 3, "hard": 3}]
@@ -266,6 +267,7 @@ def test_a_descriptor_that_is_not_open_cannot_be_preserved(
     assert "not open" in runtime.output()
 
 
+@pytest.mark.ours
 def test_sockets_are_passed_on(runtime: Runtime, bundle: Bundle) -> None:
     """LISTEN_FDS is socket activation: the sockets from 3 on, and LISTEN_PID is the program's."""
     script = "echo $LISTEN_FDS $LISTEN_PID; readlink /proc/self/fd/3 >/dev/null && echo open"
