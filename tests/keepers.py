@@ -145,6 +145,13 @@ def alive(pid: int) -> bool:
         return False
 
 
+def hang(prefix: Prefix, keeper: KeeperClient, name: str) -> int:
+    """Create a container whose builder waits for ever to read its layer; return the request."""
+    bundle = prefix.bundle(name, "true")
+    os.mkfifo(Path(bundle) / "overlay.json")
+    return keeper.ask("create", {"name": name, "bundle": bundle})
+
+
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Poll ``condition`` until it holds, for some seconds."""
     deadline = time.monotonic() + PATIENCE_S

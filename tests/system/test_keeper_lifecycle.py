@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keepers import KeeperClient, Prefix, alive, shown, wait_until
+from keepers import KeeperClient, Prefix, alive, hang, shown, wait_until
 from uxc.errors import ConflictError, InvalidError, NotFoundError, SystemFailure, UxcError
 
 
@@ -200,14 +200,6 @@ def test_a_failed_create_tells_why_and_leaves_nothing(prefix: Prefix, keeper: Ke
     assert keeper.call("list") == []
     assert prefix.files() == before
     keeper.call("create", name="web", bundle=prefix.bundle("web", "true"))
-
-
-def hang(prefix: Prefix, keeper: KeeperClient, name: str) -> int:
-    """Create a container whose builder waits for ever to read its config; return the request."""
-    bundle = prefix.top / "bundle" / name
-    bundle.mkdir(parents=True)
-    os.mkfifo(bundle / "config.json")
-    return keeper.ask("create", {"name": name, "bundle": str(bundle)})
 
 
 def workers(prefix: Prefix) -> list[int]:

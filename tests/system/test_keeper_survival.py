@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import needs
-from keepers import KeeperClient, Prefix, alive, shown, wait_until
+from keepers import KeeperClient, Prefix, alive, hang, shown, wait_until
 from uxc.errors import ConflictError, NotFoundError, UnavailableError
 from uxc.keeper import spawn
 from uxc.paths import Paths
@@ -172,10 +172,7 @@ def test_a_half_made_container_can_be_removed_by_the_next_keeper(
 ) -> None:
     """A builder dies with its keeper, and leaves a name that delete frees."""
     before = prefix.files()
-    bundle = prefix.top / "bundle/slow"
-    bundle.mkdir(parents=True)
-    os.mkfifo(bundle / "config.json")
-    keeper.ask("create", {"name": "slow", "bundle": str(bundle)})
+    hang(prefix, keeper, "slow")
     keeper.call("list")
     children = Path(f"/proc/{prefix.pid}/task/{prefix.pid}/children").read_text().split()
     assert len(children) == 1

@@ -217,10 +217,7 @@ class Children:
     def _run(self, sock: _socket.socket, what: str, task: Task, keep: tuple[int, ...]) -> NoReturn:
         # Whatever happens, this copy of the keeper must not return into the keeper's loop.
         try:
-            # A socket object of the keeper that were collected here would close a number that by
-            # then belongs to something else.
-            gc.disable()
-            _signal.set_wakeup_fd(-1)
+            forget_keeper()
             proc.reset_signals()
             # Python's own default: a write to a hook that is gone must be an error, not our end.
             _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
@@ -240,6 +237,14 @@ class Children:
                 posix._exit(0)
         finally:
             posix._exit(1)
+
+
+def forget_keeper() -> None:
+    """Make a forked child safe from what it has inherited."""
+    # A socket object of the keeper that were collected here would close a number that by then
+    # belongs to something else.
+    gc.disable()
+    _signal.set_wakeup_fd(-1)
 
 
 def _start_time(pid: int) -> int | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uxc.keeper.exits import Exit
     from uxc.keeper.loop import Loop
     from uxc.keeper.server import Request
+    from uxc.oci.runtime import Creation
 
 CREATING = "creating"
 CREATED = "created"
@@ -36,6 +37,8 @@ class Container:
         "builder",
         "console",
         "console_sock",
+        "create_request",
+        "creation",
         "deleting",
         "ended",
         "ends_whole",
@@ -65,6 +68,9 @@ class Container:
         self.pidfd = -1
         self.ended: Exit | None = None
         self.builder: Worker | None = None
+        # The same, where it needs no worker: its first process is on its way.
+        self.creation: Creation | None = None
+        self.create_request: Request | None = None
         # Where the core sends the terminal's master end to.
         self.console_sock: _socket.socket | None = None
         self.console: Console | None = None

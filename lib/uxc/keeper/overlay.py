@@ -32,6 +32,11 @@ def prepare(bundle: str, lower: str, path: str, size: str) -> None:
     files.write_json(f"{bundle}/{_FILE}", {"lower": lower, "path": path, "size": size})
 
 
+def is_wanted(bundle: str) -> bool:
+    """Tell whether ``prepare`` was called for ``bundle``."""
+    return posix.access(f"{bundle}/{_FILE}", posix.F_OK)
+
+
 def mount_if_wanted(bundle: str) -> None:
     """Mount what ``prepare`` wrote for ``bundle``, if it did; SystemFailure when it fails.
 

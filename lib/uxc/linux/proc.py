@@ -132,7 +132,9 @@ def reset_signals() -> None:
     An ignored signal stays ignored across execve(2), and Python ignores SIGPIPE and SIGXFSZ.
     """
     for number in _signal.valid_signals():
-        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+        # What it was at start, and since then nobody but Python has changed it. None: the kernel
+        # lets nobody change it, or a C library keeps it for itself.
+        if _signal.getsignal(number) not in (_signal.SIG_DFL, None):
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from uxc.oci.plan import MountStep, Plan
 
     class Attach(Protocol):
-        """Put the detached mount ``fd`` at the step's destination plus ``below``."""
+        """Put the detached mount ``fd`` at the step's destination."""
 
-        def __call__(self, fd: int, step: MountStep, directory: bool, below: str = "") -> None: ...
+        def __call__(self, fd: int, step: MountStep, directory: bool) -> None: ...
 
 
 def mount_cgroups(step: "MountStep", layout: "Layout", plan: "Plan", attach: "Attach") -> None:
@@ -27,23 +27,27 @@ def mount_cgroups(step: "MountStep", layout: "Layout", plan: "Plan", attach: "At
     own = bool(plan.new_flags & const.CLONE_NEWCGROUP) or plan.joins(const.CLONE_NEWCGROUP)
     paths = {} if own else _own_paths()
     if not layout.v1:
-        _attach_unified(step, layout, paths, attach, "")
+        fd = _open_unified(step, layout, paths)
+        try:
+            attach(fd, step, True)
+        finally:
+            posix.close(fd)
         return
     # Writable until the directories in it are made.
     attributes = step.options.change.set & ~const.MOUNT_ATTR_RDONLY
     top = mount.new_filesystem("tmpfs", "cgroup", ("mode=755",), attributes)
     try:
         attach(top, step, True)
-        _attach_hierarchies(step, layout, paths, attach, top)
+        _attach_hierarchies(step, layout, paths, top)
         if layout.unified:
-            _attach_unified(step, layout, paths, attach, "/unified")
+            _attach_below(top, "unified", _open_unified(step, layout, paths))
         mount.set_attributes(top, step.options.change.set & const.MOUNT_ATTR_RDONLY)
     finally:
         posix.close(top)
 
 
 def _attach_hierarchies(
-    step: "MountStep", layout: "Layout", paths: "dict[str, str]", attach: "Attach", top: int
+    step: "MountStep", layout: "Layout", paths: "dict[str, str]", top: int
 ) -> None:
     hierarchies: dict[str, list[str]] = {}
     for controller, point in layout.v1.items():
@@ -56,27 +60,30 @@ def _attach_hierarchies(
         else:
             options = [*controllers, "none"] if "=" in controllers[0] else controllers
             fd = mount.new_filesystem("cgroup", "cgroup", options, step.options.change.set)
-        _attach(fd, step, attach, "/" + name)
+        _attach_below(top, name, fd)
         for controller in controllers:
             # Programs look for one controller by its name, also where several share a hierarchy.
             if len(controllers) > 1 and controller != name:
                 posix.symlink(name, controller, dir_fd=top)
 
 
-def _attach_unified(
-    step: "MountStep", layout: "Layout", paths: "dict[str, str]", attach: "Attach", below: str
-) -> None:
-    if paths:
-        fd = mount.clone_tree(layout.unified + paths.get("", "/"), recursive=False)
-        mount.set_attributes(fd, step.options.change.set)
-    else:
-        fd = mount.new_filesystem("cgroup2", "cgroup", (), step.options.change.set)
-    _attach(fd, step, attach, below)
+def _open_unified(step: "MountStep", layout: "Layout", paths: "dict[str, str]") -> int:
+    if not paths:
+        return mount.new_filesystem("cgroup2", "cgroup", (), step.options.change.set)
+    fd = mount.clone_tree(layout.unified + paths.get("", "/"), recursive=False)
+    mount.set_attributes(fd, step.options.change.set)
+    return fd
 
 
-def _attach(fd: int, step: "MountStep", attach: "Attach", below: str) -> None:
+def _attach_below(top: int, name: str, fd: int) -> None:
+    """Attach ``fd``, which is used up, in a new directory of the file system that we just made."""
     try:
-        attach(fd, step, True, below)
+        posix.mkdir(name, 0o755, dir_fd=top)
+        target = posix.open(name, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=top)
+        try:
+            mount.attach(fd, target)
+        finally:
+            posix.close(target)
     finally:
         posix.close(fd)
 

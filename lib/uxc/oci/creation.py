@@ -4,7 +4,7 @@ import _socket
 import posix
 
 from uxc import files
-from uxc.errors import ConflictError, InvalidError, system_failure
+from uxc.errors import ConflictError, InvalidError, UxcError, system_failure
 from uxc.linux import caps, fds
 from uxc.oci import gate, lifecycle
 from uxc.oci import state as states_
@@ -12,6 +12,7 @@ from uxc.oci.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from uxc.oci.cgroup.group import Cgroup
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from uxc.oci.init import Surroundings
     from uxc.oci.plan import Plan
     from uxc.oci.process import FirstProcess
+    from uxc.oci.seccomp import Program
     from uxc.oci.spec import Spec
 
 CONFIG = "config.json"
@@ -38,10 +40,12 @@ class CreateOptions:
         "console_socket",
         "id",
         "listen_fds",
+        "may_wait",
         "no_new_keyring",
         "no_pivot",
         "pid_file",
         "pidfd_socket",
+        "prepare",
         "preserve_fds",
         "root",
         "seccomp_dir",
@@ -68,6 +72,10 @@ class CreateOptions:
         self.no_new_keyring = False
         self.stdio = (0, 1, 2)
         self.cgroup_parent = "uxc"
+        # Without, WouldWaitError says that the caller would be kept waiting.
+        self.may_wait = True
+        # Run first of all in the container's first process, which is a copy of the caller.
+        self.prepare: Callable[[], None] | None = None
 
 
 def create(options: CreateOptions) -> State:
@@ -75,24 +83,47 @@ def create(options: CreateOptions) -> State:
 
     Raises UxcError; nothing of the container is left then.
     """
+    return begin(options).finish()
+
+
+def begin(options: CreateOptions) -> "Creation":
+    """Do the part of ``create`` that waits for nothing; ``finish`` does the rest.
+
+    Raises UxcError as ``create`` does.
+    """
     gate.check_id(options.id)
-    creation = _Creation(options)
+    creation = Creation(options)
     creation.reserve()
     try:
         creation.make()
     except BaseException:
-        creation.undo()
+        creation.abandon()
         raise
-    finally:
-        creation.close()
-    return creation.state
+    return creation
 
 
-class _Creation:
+class WouldWaitError(UxcError):
+    """Something that takes a while would have to be done first; nothing was made."""
+
+
+class Creation:
     """One create on its way: what exists so far, to go on with or to take back."""
 
-    __slots__ = ("_cgroup", "_cgroup_plan", "_console", "_gate", "_layout", "_lock", "_options",
-                 "_plan", "_process", "_spec", "state")  # fmt: skip
+    __slots__ = (
+        "_cgroup",
+        "_cgroup_plan",
+        "_config",
+        "_console",
+        "_gate",
+        "_layout",
+        "_lock",
+        "_options",
+        "_plan",
+        "_process",
+        "_seccomp",
+        "_spec",
+        "state",
+    )
 
     def __init__(self, options: CreateOptions) -> None:
         """Read and resolve the bundle; makes nothing. UxcError."""
@@ -107,7 +138,8 @@ class _Creation:
         self._process: FirstProcess | None = None
         self.state = state = State(options.root, options.id)
         state.bundle = absolute(options.bundle)
-        self._spec: Spec = spec.parse(read_config(options))
+        self._config = read_config(options)
+        self._spec: Spec = spec.parse(self._config)
         _, available, _ = caps.get()
         self._plan: Plan = plan.Plan(self._spec, state.bundle, available, state.warnings)
         _check_terminal(self._plan, options)
@@ -126,10 +158,38 @@ class _Creation:
         state.owner = "root" if posix.getuid() == 0 else str(posix.getuid())
         state.created = states_.timestamp()
         state.cgroup = _planned_cgroup(self._cgroup_plan.relative, self._layout)
+        self._seccomp = self._find_seccomp()
+
+    def _find_seccomp(self) -> "Program | None":
+        profile = self._spec.linux.seccomp
+        if profile is None:
+            return None
+        from uxc.oci import seccomp
+
+        if self._options.may_wait:
+            return seccomp.program(profile, self._options.seccomp_dir)
+        found = seccomp.cached(profile, self._options.seccomp_dir)
+        if found is None:
+            raise WouldWaitError("the seccomp profile was not compiled yet")
+        return found
+
+    @property
+    def config(self) -> "dict[str, Any]":
+        """The bundle's config.json."""
+        return self._config
+
+    @property
+    def process(self) -> "FirstProcess":
+        """The first process, once ``make`` is done; another one if a kernel killed that one."""
+        assert self._process is not None
+        return self._process
 
     def reserve(self) -> None:
         """Take the id, after cleaning up a creation of it that died midway; ConflictError."""
-        dead = states_.reserve(self.state)
+        try:
+            dead = states_.reserve(self.state, self._options.may_wait)
+        except BlockingIOError:
+            raise WouldWaitError(f"{self.state.root} is locked by another process") from None
         if dead is not None:
             lifecycle.clean_up(dead)
             if states_.reserve(self.state) is not None:
@@ -138,39 +198,55 @@ class _Creation:
         self._lock = gate.lock_container(self.state.root, self.state.id)
 
     def make(self) -> None:
-        """Make cgroup and first process, and put them on record; UxcError."""
-        from uxc.oci.process import KilledEarlyError
-
+        """Make cgroup and first process, which goes on by itself; UxcError."""
         self._cgroup = self._cgroup_plan.create()
         self._gate = self._open_gate()
         self._console = self._open_console()
-        born_inside = self._cgroup.v2_fd >= 0
+        self._spawn(born_inside=self._cgroup.v2_fd >= 0)
+
+    def finish(self) -> State:
+        """Wait until the first process is parked, and put it on record; UxcError undoes all."""
         try:
-            self._begin(born_inside)
-        except KilledEarlyError:
-            if not born_inside or self._process is None:
-                raise
-            self._process.close()
-            # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill was
-            # ever written to one of the two and not to the other.
-            self._begin(born_inside=False)
+            self._finish()
+        except BaseException:
+            self.abandon()
+            raise
+        self._close()
+        return self.state
+
+    def _finish(self) -> None:
+        assert self._cgroup is not None
+        self._wait_ready(self._cgroup)
         self._set_oom_score()
         self._cgroup.settle()
         self._announce()
         state = self.state
-        state.pid, state.start_time = self._process.pid, self._process.start_time
+        state.pid, state.start_time = self.process.pid, self.process.start_time
         state.cgroup = self._cgroup.record()
         state.creator = None
         # Parked before it is on record: should we die in between, the record of a dead creation
         # still leads to the process, by its cgroup.
-        self._process.park()
+        self.process.park()
         try:
             state.save()
         except OSError as error:
             raise system_failure(f"put container {state.id} on record", error) from None
 
-    def _begin(self, born_inside: bool) -> None:
-        """Clone the first process and wait until it is about to exec; UxcError."""
+    def _wait_ready(self, cgroup: "Cgroup") -> None:
+        from uxc.oci.process import KilledEarlyError
+
+        try:
+            self.process.wait_ready()
+        except KilledEarlyError:
+            if cgroup.v2_fd < 0:
+                raise
+            self.process.close()
+            # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill was
+            # ever written to one of the two and not to the other.
+            self._spawn(born_inside=False)
+            self.process.wait_ready()
+
+    def _spawn(self, born_inside: bool) -> None:
         from uxc.oci import process
 
         assert self._cgroup is not None
@@ -182,7 +258,6 @@ class _Creation:
         finally:
             for fd in [*around.cgroups, *(fd for fd, _ in around.joined)]:
                 posix.close(fd)
-        self._process.wait_ready()
 
     def _open_console(self) -> int:
         options = self._options
@@ -206,10 +281,8 @@ class _Creation:
                 b"LISTEN_FDS=%d" % options.listen_fds,
                 b"LISTEN_PID=1",
             ]
-        if self._spec.linux.seccomp is not None:
-            from uxc.oci import seccomp
-
-            around.seccomp = seccomp.program(self._spec.linux.seccomp, options.seccomp_dir)
+        around.seccomp = self._seccomp
+        around.prepare = options.prepare
         return around
 
     def _open_gate(self) -> int:
@@ -225,10 +298,9 @@ class _Creation:
         score = self._plan.program.oom_score_adj
         if score is None:
             return
-        assert self._process is not None
         try:
             fd = posix.open(
-                f"/proc/{self._process.pid}/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC
+                f"/proc/{self.process.pid}/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC
             )
             try:
                 posix.write(fd, str(score).encode())
@@ -239,24 +311,29 @@ class _Creation:
 
     def _announce(self) -> None:
         """Hand pid and pidfd to whoever asked for them; UxcError."""
-        assert self._process is not None
         options = self._options
         if options.pidfd_socket:
             sock = _connect(options.pidfd_socket, "pidfd socket")
             try:
-                _send_fd(sock, b"pidfd", self._process.pidfd)
+                _send_fd(sock, b"pidfd", self.process.pidfd)
             except OSError as error:
                 raise system_failure(f"send the pidfd to {options.pidfd_socket}", error) from None
             finally:
                 sock.close()
         if options.pid_file:
             try:
-                files.write_atomic(options.pid_file, str(self._process.pid).encode(), 0o644)
+                files.write_atomic(options.pid_file, str(self.process.pid).encode(), 0o644)
             except OSError as error:
                 raise system_failure(f"write the pid file {options.pid_file}", error) from None
 
-    def undo(self) -> None:
-        """Take back everything that was made."""
+    def abandon(self) -> None:
+        """Take back everything that was made; UxcError for what could not be."""
+        try:
+            self._undo()
+        finally:
+            self._close()
+
+    def _undo(self) -> None:
         if self._process is not None:
             self._process.kill()
         if self._options.pid_file and self._process is not None:
@@ -266,7 +343,7 @@ class _Creation:
             self._cgroup.remove()
         states_.remove(self.state)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Close what only the creation needed."""
         if self._process is not None:
             self._process.close()

@@ -42,14 +42,16 @@ def open_gate(directory: str) -> int:
         raise
 
 
-def lock(path: str) -> int:
+def lock(path: str, wait: bool = True) -> int:
     """Lock the directory ``path`` and return the fd that holds the lock; OSError.
+
+    Without ``wait`` it raises BlockingIOError when another process has it.
 
     The lock is on the directory itself, so that no lock file is ever left or in the way.
     """
     fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BaseException:
         posix.close(fd)
         raise

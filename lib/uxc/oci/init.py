@@ -20,6 +20,7 @@ from uxc.protocol import send_with_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from uxc.oci.cgroup.layout import Layout
@@ -50,6 +51,7 @@ class Surroundings:
         "keyring",
         "layout",
         "pivot",
+        "prepare",
         "preserved",
         "seccomp",
         "stdio",
@@ -70,6 +72,8 @@ class Surroundings:
         self.console = -1
         self.keyring = ""
         self.pivot = True
+        # What the cloned process has to do before anything else, to be no longer its maker.
+        self.prepare: Callable[[], None] | None = None
         # Descriptors that the program inherits beside its standard streams, by number.
         self.preserved: list[int] = []
         self.seccomp: Program | None = None
@@ -140,6 +144,8 @@ def _run(plan: "Plan", around: Surroundings) -> int:
 
 def _detach_from_caller(around: Surroundings) -> None:
     """Drop what the caller left in this process: descriptors, signals, session, module search."""
+    if around.prepare is not None:
+        around.prepare()
     posix.umask(0)
     proc.set_parent_death_signal(_signal.SIGKILL)
     fds.close_all_but(around.all_fds())

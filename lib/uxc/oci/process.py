@@ -32,21 +32,28 @@ class KilledEarlyError(SystemFailure):
 class FirstProcess:
     """A container's first process, as its maker knows it."""
 
-    __slots__ = ("_channel", "pid", "pidfd", "start_time")
+    __slots__ = ("_channel", "pid", "pidfd", "start_time", "status")
 
     def __init__(self, pid: int, pidfd: int, channel: handshake.Channel) -> None:
         """Take what clone3 gave."""
         self.pid = pid
         self.pidfd = pidfd
         self.start_time = proc.start_time(pid)
+        # The wait status, when somebody else has reaped it.
+        self.status: int | None = None
         self._channel = channel
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that polls readable when ``wait_ready`` would not wait."""
+        return self._channel.fd
 
     def wait_ready(self) -> None:
         """Wait until only the exec is left to do; raises the UxcError that the process sent."""
         try:
             self._channel.expect(handshake.READY)
         except EOFError:
-            _, status = posix.waitpid(self.pid, 0)
+            status = posix.waitpid(self.pid, 0)[1] if self.status is None else self.status
             code = proc.exit_code(status)
             killed = posix.WIFSIGNALED(status) and posix.WTERMSIG(status) == _signal.SIGKILL
             raise (KilledEarlyError if killed else SystemFailure)(

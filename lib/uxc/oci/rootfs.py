@@ -49,7 +49,7 @@ class Rootfs:
         try:
             if not plan.joins(const.CLONE_NEWNS):
                 self._set_propagation()
-            place = posix.open(plan.rootfs, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            place = _open_root(plan.rootfs)
             # What is mounted below the root belongs to it.
             self.fd = mount.clone_tree(plan.rootfs, recursive=True)
             if plan.propagation is not None and plan.propagation[0] == const.MS_SHARED:
@@ -126,7 +126,7 @@ class Rootfs:
         else:
             posix.close(fd)
 
-    def _attach(self, fd: int, step: "MountStep", directory: bool, below: str = "") -> None:
+    def _attach(self, fd: int, step: "MountStep", directory: bool) -> None:
         """Give the detached mount ``fd`` its attributes and put it in its place."""
         options = step.options
         if options.recursive_change:
@@ -134,7 +134,7 @@ class Rootfs:
             mount.set_attributes(fd, change.set, change.clear, recursive=True)
         if step.kind == "bind" and options.change:
             mount.set_attributes(fd, options.change.set, options.change.clear)
-        target = self._open_target(step, directory, below)
+        target = self._open_target(step, directory)
         try:
             mount.attach(fd, target)
         finally:
@@ -142,8 +142,8 @@ class Rootfs:
         for propagation, recursive in options.propagation:
             mount.set_attributes(fd, propagation=propagation, recursive=recursive)
 
-    def _open_target(self, step: "MountStep", directory: bool, below: str) -> int:
-        destination = step.destination + below
+    def _open_target(self, step: "MountStep", directory: bool) -> int:
+        destination = step.destination
         if step.kind in ("proc", "sysfs"):
             # A /proc that leads elsewhere would take the masks and our own writes along
             # (CVE-2019-19921).
@@ -261,6 +261,14 @@ class Rootfs:
                 mount.set_propagation("/", *self._plan.propagation)
         except OSError as error:
             raise system_failure("enter the root file system", error) from None
+
+
+def _open_root(place: str) -> int:
+    try:
+        return posix.open(place, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise InvalidError(f"config.json: root.path: {place}: {reason}") from None
 
 
 def open_null() -> int:

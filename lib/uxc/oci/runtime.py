@@ -5,7 +5,7 @@ failure is a UxcError, and a failed create leaves nothing behind. Call from a pr
 thread.
 """
 
-from uxc.oci.creation import CONFIG, CreateOptions, create
+from uxc.oci.creation import CONFIG, CreateOptions, Creation, WouldWaitError, begin, create
 from uxc.oci.gate import wait_opened
 from uxc.oci.lifecycle import delete, kill, load, open_gate, start, states
 from uxc.oci.state import State
@@ -13,7 +13,10 @@ from uxc.oci.state import State
 __all__ = [
     "CONFIG",
     "CreateOptions",
+    "Creation",
     "State",
+    "WouldWaitError",
+    "begin",
     "create",
     "delete",
     "kill",

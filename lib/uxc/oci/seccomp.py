@@ -68,21 +68,38 @@ def program(profile: "Seccomp", directory: str, machine: str = "") -> Program:
     libseccomp, SystemFailure.
     """
     _refuse_notify(profile)
-    flags = 0
-    for name in profile.flags:
-        flags |= _FLAGS[name]
-    name = _digest(profile, machine) + ".bpf"
     folder = _open_private(directory)
     if folder < 0:
-        return Program(compile_profile(profile), flags)
+        return Program(compile_profile(profile), _flags(profile))
     try:
+        name = _digest(profile, machine) + ".bpf"
         code = _read(folder, name)
         if not code:
             code = compile_profile(profile)
             _write(folder, directory, name, code)
     finally:
         posix.close(folder)
-    return Program(code, flags)
+    return Program(code, _flags(profile))
+
+
+def cached(profile: "Seccomp", directory: str) -> "Program | None":
+    """Return the program for ``profile`` if ``directory`` has it; errors as ``program``."""
+    _refuse_notify(profile)
+    folder = _open_private(directory)
+    if folder < 0:
+        return None
+    try:
+        code = _read(folder, _digest(profile, "") + ".bpf")
+    finally:
+        posix.close(folder)
+    return Program(code, _flags(profile)) if code else None
+
+
+def _flags(profile: "Seccomp") -> int:
+    flags = 0
+    for name in profile.flags:
+        flags |= _FLAGS[name]
+    return flags
 
 
 def _refuse_notify(profile: "Seccomp") -> None:

@@ -129,18 +129,21 @@ def is_alive(pid: int, start_time: int) -> bool:
     return found.alive and found.start_time == start_time
 
 
-def reserve(state: State) -> "State | None":
+def reserve(state: State, wait: bool = True) -> "State | None":
     """Make the directory of ``state`` and put it on record as being created by this process.
 
     Returns None when the id is ours now, or the record of a creation that died midway: the caller
-    cleans up after it and tries again. Raises ConflictError when the id is taken.
+    cleans up after it and tries again. Raises ConflictError when the id is taken, BlockingIOError
+    when ``wait`` is false and another process makes or removes a container.
     """
     pid = posix.getpid()
     state.creator = (pid, processes.start_time(pid))
     try:
         files.make_dirs(state.root, 0o700)
         # Under the root's lock a directory without a record can only be a dead one.
-        fd = lock(state.root)
+        fd = lock(state.root, wait)
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise system_failure("use the state directory", error) from None
     try:

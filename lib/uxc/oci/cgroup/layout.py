@@ -55,7 +55,7 @@ def parse(mountinfo: str) -> Layout:
     """Return the layout that the text of a mountinfo file (proc(5)) describes."""
     unified = ""
     v1: dict[str, str] = {}
-    mounts = [line.split(" ") for line in mountinfo.splitlines()]
+    mounts = _near_cgroups(mountinfo.splitlines())
     hidden = _hidden(mounts)
     for words in mounts:
         at = words.index("-") if "-" in words else len(words)
@@ -75,6 +75,19 @@ def parse(mountinfo: str) -> Layout:
             if option not in _SUPER_OPTIONS:
                 v1.setdefault(option, point)
     return Layout(unified, v1)
+
+
+def _near_cgroups(lines: "list[str]") -> "list[list[str]]":
+    """Return the fields of the mounts that are cgroups, or at or above the place of one.
+
+    A router with many containers has many mounts, and only few of them matter.
+    """
+    places = {line.split(" ", 5)[4] for line in lines if " - cgroup" in line}
+    for place in list(places):
+        while place:
+            place = place.rpartition("/")[0]
+            places.add(place or "/")
+    return [line.split(" ") for line in lines if line.split(" ", 5)[4] in places]
 
 
 def _hidden(mounts: "list[list[str]]") -> "set[str]":

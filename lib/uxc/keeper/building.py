@@ -1,0 +1,48 @@
+"""What a bundle asks of the keeper, and the creation that a worker does."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
+import posix
+
+from uxc.keeper import overlay
+from uxc.linux import proc
+from uxc.oci import runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def takes_time(config: dict[str, Any], bundle: str) -> bool:
+    """Tell whether a creation may wait for others: hooks, or a disk to lay a layer on."""
+    return overlay.is_wanted(bundle) or (isinstance(config, dict) and bool(config.get("hooks")))
+
+
+def wants_terminal(config: dict[str, Any]) -> bool:
+    # Whatever has a wrong type is refused later, by the core's reader.
+    process = config.get("process") if isinstance(config, dict) else None
+    return isinstance(process, dict) and process.get("terminal") is True
+
+
+def build(options: runtime.CreateOptions, keeper: int) -> dict[str, Any]:
+    """Create the container; runs in a worker, whose orphan the container's init becomes."""
+    # Nobody would ever know of a container that is finished after the keeper's death.
+    proc.set_parent_death_signal(_signal.SIGKILL)
+    if posix.getppid() != keeper:
+        posix._exit(1)
+    overlay.mount_if_wanted(options.bundle)
+    state = runtime.create(options)
+    whole = ends_whole(options.config or {})
+    return {"pid": state.pid, "start_time": state.start_time, "ends_whole": whole}
+
+
+def ends_whole(config: dict[str, Any]) -> bool:
+    """Tell whether nothing of a container is left or to be done when its init has been reaped.
+
+    The kernel ends a pid namespace with its init, and every process of it has been reaped before
+    init can be (pid_namespaces(7)); hooks may take any time.
+    """
+    entries = config.get("linux", {}).get("namespaces", ())
+    own = any(entry["type"] == "pid" and not entry.get("path") for entry in entries)
+    return own and not config.get("hooks", {}).get("poststop")
