@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from uxc.oci.spec_seccomp import Seccomp, Syscall, SyscallArg
 
 # linux/seccomp.h, SECCOMP_RET_*; the low 16 bits hold the number of ERRNO and TRACE.
+_DATA = 0xFFFF
 _ACTIONS = {
     "SCMP_ACT_KILL": 0x00000000,
     "SCMP_ACT_KILL_THREAD": 0x00000000,
@@ -221,8 +222,8 @@ def compile_profile(profile: "Seccomp") -> bytes:
     try:
         filter_ = seccomp_lib.Filter(default)
     except OSError:
-        path = member(profile.where, "defaultAction")
-        _refuse(path, f"{profile.default_action} is not known to {_library_name()}")
+        path = member(profile.where, "default")
+        _refuse_action(f"{path}Action", f"{path}ErrnoRet", profile.default_action, default)
     try:
         for index, name in enumerate(profile.architectures):
             _add_architecture(filter_, name, f"{profile.where}.architectures[{index}]")
@@ -250,6 +251,16 @@ def _action_value(action: str, number: "int | None") -> int:
     if action in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
         value |= errno.EPERM if number is None else number
     return value
+
+
+def _refuse_action(path: str, number_path: str, action: str, value: int) -> "NoReturn":
+    """Refuse an action that libseccomp did not take: every one knows ERRNO, but limits its number.
+
+    The kernel has another limit, MAX_ERRNO, and libseccomp's is one less in the releases there are.
+    """
+    if action == "SCMP_ACT_ERRNO":
+        _refuse(number_path, f"{value & _DATA} is more than {_library_name()} takes")
+    _refuse(path, f"{action} is not known to {_library_name()}")
 
 
 def _add_architecture(filter_: "Filter", name: str, path: str) -> None:
@@ -284,7 +295,7 @@ def _add_syscall(filter_: "Filter", call: "Syscall", default: int, path: str) ->
                 if error.errno == errno.EEXIST:
                     _refuse(path, f"{name} has another rule with the same conditions")
                 if error.errno == errno.EINVAL:
-                    _refuse(path, f"{call.action} is not known to {_library_name()}")
+                    _refuse_action(path, f"{path}.errnoRet", call.action, action)
                 raise
 
 

@@ -132,7 +132,7 @@ class Cgroup:
                 if error.errno == errno.ENODEV:
                     return
                 raise system_failure(f"kill the processes of {self.tracking}", error) from None
-        if not posix.access(self.tracking, posix.F_OK):
+        if not posix.access(self.tracking, posix.F_OK) or not self.processes():
             return
         was_frozen = self.frozen()
         froze = not was_frozen and self._try_freeze()
