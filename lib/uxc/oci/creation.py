@@ -72,7 +72,7 @@ class CreateOptions:
         self.no_new_keyring = False
         self.stdio = (0, 1, 2)
         self.cgroup_parent = "uxc"
-        # Without, WouldWaitError says that the caller would be kept waiting.
+        # Without, WouldWaitError says that the caller, who lives on, would be kept waiting.
         self.may_wait = True
         # Run first of all in the container's first process, which is a copy of the caller.
         self.prepare: Callable[[], None] | None = None
@@ -226,7 +226,7 @@ class Creation:
         state.creator = None
         # Parked before it is on record: should we die in between, the record of a dead creation
         # still leads to the process, by its cgroup.
-        self.process.park()
+        self.process.park(ends=self._options.may_wait)
         try:
             state.save()
         except OSError as error:

@@ -61,12 +61,13 @@ class FirstProcess:
                 "the kernel's log may say why (out of memory?)",
             ) from None
 
-    def park(self) -> None:
-        """Let the process outlive its maker, waiting for start."""
+    def park(self, ends: bool) -> None:
+        """Let the process outlive its maker, waiting for start; ``ends``: the maker ends soon."""
         try:
             self._channel.send(handshake.PARK)
-            # Until it hangs up our end would still be its end, by its parent death signal.
-            self._channel.wait_closed()
+            if ends:
+                # Until it hangs up our end would still be its end, by its parent death signal.
+                self._channel.wait_closed()
         except BrokenPipeError:
             raise SystemFailure("the container's first process died before start") from None
 
