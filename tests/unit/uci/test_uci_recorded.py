@@ -314,6 +314,28 @@ SEQUENCES: dict[str, tuple[dict[str, str], list[tuple[list[str], str]]]] = {
         ],
     ),
     "odd names": (ODD_NAMES, [(["show"], ""), (["export"], ""), (["get", "x.y.z"], "")]),
+    "a made-up name is kept and comes up again": (
+        {"conf/p1": "config aa\nconfig aa\n"},
+        [
+            (["set", "p1.@aa[0]=b"], ""),
+            (["reorder", "p1.@aa[0]=0"], ""),
+            (["show", "p1"], ""),
+            (["commit", "p1"], ""),
+            (["show", "p1"], ""),
+            (["-S", "show", "p1"], ""),
+        ],
+    ),
+    "renamed to a name that is taken": (
+        {"conf/p1": "config a x\nconfig bb y\n", "conf/p2": "config a x\nconfig a y\noption o 1\n"},
+        [
+            (["rename", "p1.y=x"], ""),
+            (["rename", "p2.y=x"], ""),
+            (["show"], ""),
+            (["commit"], ""),
+            (["show", "p1"], ""),
+            (["show", "p2"], ""),
+        ],
+    ),
     "nothing there": ({}, [(["show"], ""), (["set", "p1.a=b"], ""), (["import", "p1"], "")]),
     "import": (
         STANDARD,

@@ -2,19 +2,20 @@
 
 import string
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from uxc.uci import edits
 from uxc.uci.exceptions import UciException
 from uxc.uci.files import Uci
-from uxc.uci.model import Package
+from uxc.uci.model import NOWHERE, Package
 from uxc.uci.pointer import Pointer
 from uxc.uci.scanner import Scanner, Stream
-from uxc.uci.text import export, parse
+from uxc.uci.text import export, parse, parse_file
 
 NAMES = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=8)
 TYPES = st.text(string.ascii_letters + string.digits + "-_.:", min_size=1, max_size=8)
@@ -131,8 +132,31 @@ EDITS = st.one_of(
 )
 
 
+def _can_be_told_apart(package: Package) -> bool:
+    """Tell whether the sections of ``package`` have a name each when its text is read again.
+
+    libuci lets a section be renamed to the name of another one. And it numbers the anonymous ones
+    by their places in the file: a name that it made up once and then gave to a section for good
+    (its type was changed) may come up again for another one. Sections of one name become one, or
+    an error that no program gets past, as recorded.json has it of the real uci.
+    """
+    read = Package(package.name)
+    names = [
+        read.new_section(s.type, "" if s.anonymous else s.name, NOWHERE).name
+        for s in package.sections
+    ]
+    return len({*names}) == len(names)
+
+
+TWO_ANONYMOUS: list[Any] = [("00", "", {}), ("00", "", {})]
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(SECTIONS, st.lists(EDITS, max_size=8), st.randoms())
+@given(SECTIONS, st.lists(EDITS, max_size=8), st.randoms(use_true_random=False))
+# The seeds choose the first section and then the second, and the second one.
+@example(TWO_ANONYMOUS, [("set", "", "0"), ("reorder", "", 0)], Random(4))
+@example([("a", "x", {}), ("bb", "y", {})], [("rename", "", "x")], Random(5))
+@example([("a", "x", {"o": "1"}), ("a", "y", {})], [("rename", "", "x")], Random(5))
 def test_edits_in_memory_equal_edits_through_the_delta_file(
     tmp_path: Path, sections: list[tuple[str, str, dict[str, Any]]], steps: list[Any], random: Any
 ) -> None:
@@ -153,9 +177,11 @@ def test_edits_in_memory_equal_edits_through_the_delta_file(
             continue
 
     shown = uci.get("p")
+    uci.save("p")
+    pending = parse_file(str(tmp_path / "p"), deltas=(str(save),))
     uci.commit("p")
 
     assert uci.get("p") == shown
-    if uci.get("p"):
+    if _can_be_told_apart(pending):
         fresh = Uci(savedir=str(save), confdir=str(tmp_path), conf2dir="").get("p")
         assert list(fresh.values()) == list(shown.values())
