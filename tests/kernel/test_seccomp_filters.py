@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uxc.errors import InvalidError
-from uxc.linux import proc
+from uxc.linux import proc, seccomp_lib
 from uxc.oci import seccomp
 from uxc.oci.spec_seccomp import ACTIONS_WITH_NUMBER, Seccomp
 
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.needs("seccomp")
 
 ALLOW = "SCMP_ACT_ALLOW"
 ERRNO = "SCMP_ACT_ERRNO"
+# libseccomp takes only what is below the kernel's own MAX_ERRNO, 4095.
+MAX_ERRNO = 4094
 LIBC = ctypes.CDLL(None, use_errno=True)
 # A system call with six plain arguments that does nothing when it is refused or succeeds.
 PERSONALITY = {"x86_64": 135}.get(os.uname().machine, 92)
@@ -292,6 +294,20 @@ def test_notifications(refused: Callable[[Seccomp], str]) -> None:
     )
 
 
+@pytest.mark.parametrize("number", [MAX_ERRNO + 1, 65535])
+def test_errno_too_large_for_the_library(refused: Callable[[Seccomp], str], number: int) -> None:
+    """An errno that libseccomp does not take is refused by place, and the action is not blamed."""
+    library = ".".join(map(str, seccomp_lib.version()))
+    fault = f"{number} is more than libseccomp {library} takes"
+
+    assert refused(profile([rule("mkdir", errnoRet=number)])) == (
+        f"config.json: linux.seccomp.syscalls[0].errnoRet: {fault}"
+    )
+    assert refused(profile([], defaultAction=ERRNO, defaultErrnoRet=number)) == (
+        f"config.json: linux.seccomp.defaultErrnoRet: {fault}"
+    )
+
+
 def test_architecture_of_another_byte_order(refused: Callable[[Seccomp], str]) -> None:
     """An architecture that cannot run here, byte order and all, is refused by place."""
     other = "SCMP_ARCH_MIPS" if sys.byteorder == "little" else "SCMP_ARCH_MIPSEL"
@@ -436,7 +452,8 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
     for name in names:
         call: dict[str, Any] = rule(name, f"SCMP_ACT_{draw(st.sampled_from(ACTIONS))}")
         if call["action"] in ACTIONS_WITH_NUMBER:
-            call["errnoRet"] = draw(st.integers(0, 4095))
+            limit = MAX_ERRNO if call["action"] == ERRNO else 0xFFFF
+            call["errnoRet"] = draw(st.integers(0, limit))
         indexes = draw(st.lists(st.integers(0, 5), max_size=3, unique=True))
         call["args"] = [
             condition(index, draw(st.sampled_from(OPERATORS)), draw(WORDS), draw(WORDS))
