@@ -149,7 +149,8 @@ def test_a_parked_process_shows_nothing(runtime: Runtime, bundle: Bundle) -> Non
     runtime.wait("spy")
 
     seen = runtime.output("spy")
-    assert "python" in seen, "the spy did not see the parked process at all"
+    assert runtime.status("parked") == "created", "it did not outlive its create"
+    assert "python" in seen, f"the spy did not see the parked process at all: {seen}"
     for name in ("exe", "root", "fd/0"):
         assert re.search(f"/{name}: cannot read link: Permission denied", seen)
     assert "->" not in seen
