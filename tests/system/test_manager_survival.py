@@ -143,6 +143,9 @@ def test_leftovers_of_every_kind_are_cleared_away(machine: Machine) -> None:
     stale = machine.prefix / "var/run/uxc/bundles/web"
     (stale / "root").mkdir(parents=True)
     (stale / "config.json").write_text("{")
+    output = machine.prefix / "var/run/uxc/output/web"
+    output.mkdir()
+    os.mkfifo(output / "stdout")
     machine.start_manager()
 
     assert set(machine.files()) == set(files)

@@ -11,10 +11,9 @@ from typing import Any
 from uxc.errors import UxcError
 from uxc.manager.configuration import Configuration
 from uxc.manager.containers import Containers
-from uxc.manager.intents import Intents
 from uxc.manager.keepers import Keeper
 from uxc.manager.loop import Loop
-from uxc.manager.records import CREATED, CREATING, STOPPED, UNINITIALIZED, Record
+from uxc.manager.records import CREATING, STOPPED, UNINITIALIZED, Record
 from uxc.manager.wishes import Wishes
 from uxc.net import wire
 from uxc.paths import Paths
@@ -35,7 +34,6 @@ class Adoption:
         keeper: Keeper,
         containers: Containers,
         wishes: Wishes,
-        intents: Intents,
     ) -> None:
         """Keep what is needed for it."""
         self._loop = loop
@@ -44,12 +42,11 @@ class Adoption:
         self._keeper = keeper
         self._containers = containers
         self._wishes = wishes
-        self._intents = intents
 
     async def at_start(self) -> None:
         """Take over from the last manager; UxcError when there is no keeper to ask."""
-        entries = await self._entries()
-        for entry in entries:
+        await self._give_up_creations()
+        for entry in await self._entries():
             record = self._containers.book.of(entry["name"])
             record.take_entry(entry)
             # Since when is not known; long enough that its end is no crash at the start.
@@ -57,6 +54,20 @@ class Adoption:
             if record.exists:
                 record.origin = self._containers.creation.bundles.origin(record.name)
         await self._clear_away()
+
+    async def _give_up_creations(self) -> None:
+        """Stop what the last manager has asked for and nobody waits for any more.
+
+        A hook may take for ever, and no request is served before this is over.
+        """
+        for entry in await self._keeper.call("list"):
+            if entry["status"] == CREATING:
+                log.info("%s: giving its creation up", entry["name"])
+                try:
+                    await self._keeper.call("delete", {"name": entry["name"], "force": True})
+                except UxcError as error:
+                    # It has come to its end, or is being deleted: ``_entries`` waits for that.
+                    log.debug("%s: %s", entry["name"], error.message)
 
     async def after_loss(self) -> None:
         """Take over from a keeper that has ended: what ended with it, ended."""
@@ -81,8 +92,14 @@ class Adoption:
             await self._loop.sleep(_POLL_S)
 
     async def _clear_away(self) -> None:
+        bundles = self._containers.creation.bundles
         for record in self._containers.book:
-            if self._is_unfinished(record):
+            if not record.exists or not bundles.begun(record.name):
+                continue
+            if self._configuration.known(record.name):
+                bundles.finish(record.name)
+            else:
+                # ``create`` died before it could write the section, its last step.
                 await self._remove(record)
         existing = {record.name for record in self._containers.book if record.exists}
         for name, error in wire.recover(self._paths, existing).items():
@@ -90,19 +107,13 @@ class Adoption:
         for record in self._containers.book:
             if not record.exists and record.pinned:
                 await self._remove(record)
-        bundles = self._containers.creation.bundles
         for name in bundles.names():
             if name not in existing:
                 log.info("%s: removing what its creation left", name)
-                bundles.remove(name)
-
-    def _is_unfinished(self, record: Record) -> bool:
-        """Whether ``create`` died before it could write the section, its last step."""
-        return (
-            record.status == CREATED
-            and self._intents.of(record.name) is None
-            and not self._configuration.known(record.name)
-        )
+                try:
+                    await self._containers.creation.clear(name)
+                except UxcError as error:
+                    log.error("%s: %s", name, error.message)
 
     async def _remove(self, record: Record) -> None:
         log.info("%s: removing what its creation left", record.name)

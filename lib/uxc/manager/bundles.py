@@ -1,8 +1,8 @@
 """Bundles on disk: the user's, read and judged, and the effective ones, written and removed.
 
 An effective bundle is a directory below ``Paths.bundle_dir`` with ``config.json``, ``origin.json``
-(of what it was made) and, for an overlay, ``overlay.json`` with its two mount points; the keeper's
-builder reads the first and the third.
+(of what it was made; ``begun.json`` until its creation has come to the end) and, for an overlay,
+``overlay.json`` with its two mount points; the keeper's builder reads the first and the third.
 """
 
 import logging
@@ -22,6 +22,7 @@ from uxc.paths import Paths
 log = logging.getLogger(__name__)
 
 _ORIGIN = "origin.json"
+_BEGUN = "begun.json"
 
 
 class Bundles:
@@ -57,7 +58,7 @@ class Bundles:
             files.make_dirs(directory, 0o711)
             if around.root:
                 self._prepare_overlay(directory, found.root, container)
-            files.write_json(f"{directory}/{_ORIGIN}", asdict(origin))
+            files.write_json(f"{directory}/{_BEGUN}", asdict(origin))
             text = effective(found.config, container, around)
             files.write_json(f"{directory}/{bundle.CONFIG}", text)
         except OSError as error:
@@ -92,12 +93,28 @@ class Bundles:
 
     def origin(self, name: str) -> Origin | None:
         """Return of what ``name`` was made, None when nobody can tell."""
+        file = _BEGUN if self.begun(name) else _ORIGIN
         try:
-            text = files.read_json(f"{self.path(name)}/{_ORIGIN}")
+            text = files.read_json(f"{self.path(name)}/{file}")
             return Origin(**{**text, "interfaces": tuple(text["interfaces"])})
         except (OSError, InvalidError, TypeError, KeyError) as error:
             log.warning("%s: its effective bundle is damaged: %s", name, error)
             return None
+
+    def begun(self, name: str) -> bool:
+        """Whether the creation of ``name`` has not come to its end, for all that is known."""
+        return os.path.exists(f"{self.path(name)}/{_BEGUN}")
+
+    def finish(self, name: str) -> None:
+        """Note that the creation of ``name`` has come to its end: there is nothing to undo.
+
+        If that cannot be noted, its section still tells.
+        """
+        directory = self.path(name)
+        try:
+            os.rename(f"{directory}/{_BEGUN}", f"{directory}/{_ORIGIN}")
+        except OSError as error:
+            log.error("%s: cannot note that it is made: %s", name, error.strerror)
 
     def remove(self, name: str) -> None:
         """Remove the effective bundle of ``name``; one that is not there is fine."""

@@ -53,9 +53,12 @@ class Containers:
         self.locks = Locks(loop)
 
     def known(self, name: str) -> Record:
-        """Return the record of ``name``, configured or existing; NotFoundError for others."""
+        """Return the record of ``name``, configured, existing or being made.
+
+        NotFoundError for others.
+        """
         record = self.book.find(name)
-        if record is not None and record.exists:
+        if record is not None and (record.exists or record.making):
             return record
         if not self._configuration.known(name):
             # Says why: mistyped, ignored, or in a file that cannot be read.
@@ -83,6 +86,7 @@ class Containers:
         try:
             if record.alive:
                 raise ConflictError(f"{name}: exists already and is {record.status}")
+            record.making = True
             if record.exists:
                 await self._keeper.connect()
                 await self.creation.unmake(record, force=False)
@@ -94,7 +98,9 @@ class Containers:
             except BaseException:
                 await undo.run()
                 raise
+            self.creation.bundles.finish(name)
         finally:
+            record.making = False
             self.book.tidy(name)
         return record
 
@@ -155,6 +161,7 @@ class Containers:
         undo = Undo(name)
         try:
             if record.status != CREATED:
+                record.making = True
                 await self._make_again(record, undo, progress)
             if watched:
                 viewer = await self._view(name, read_only=False)
@@ -164,6 +171,8 @@ class Containers:
         except BaseException:
             await undo.run()
             raise
+        finally:
+            record.making = False
         if record.status == CREATED:
             record.status = RUNNING
         return viewer
@@ -177,6 +186,7 @@ class Containers:
             await self._keeper.connect()
             await self.creation.unmake(record, force=False)
         await self._make(record, config, container, pid_file, undo, progress)
+        self.creation.bundles.finish(record.name)
 
     async def start(
         self, record: Record, progress: Progress = silent, watched: bool = False

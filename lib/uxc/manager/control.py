@@ -14,8 +14,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from uxc import protocol
-from uxc.errors import InternalError, InvalidError, UxcError, system_failure
-from uxc.manager.loop import READ, WRITE, Loop, Task
+from uxc.errors import (
+    InternalError,
+    InvalidError,
+    UnavailableError,
+    UxcError,
+    system_failure,
+)
+from uxc.manager.loop import READ, WRITE, Cancelled, Loop, Task
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +76,7 @@ class Control:
         self._passive = passive
         self._socket: socket.socket | None = None
         self._clients: set[Client] = set()
+        self._ending = False
 
     def open(self) -> None:
         """Bind and listen; a path left by a dead manager is replaced. SystemFailure if refused."""
@@ -89,13 +96,23 @@ class Control:
         self._socket = listener
         self._loop.watch(listener.fileno(), READ, self._accept)
 
-    def close(self) -> None:
-        """Stop listening, take the path away, and drop every client."""
+    def finish(self) -> None:
+        """Stop listening, take the path away, and begin no request any more.
+
+        Those that only wait are given up, the others go on.
+        """
+        self._ending = True
         if self._socket is not None:
             self._loop.unwatch(self._socket.fileno())
             self._socket.close()
             self._socket = None
             os.unlink(self._path)
+        for client in self._clients:
+            client.give_up_waiting()
+
+    def close(self) -> None:
+        """Drop every client."""
+        self.finish()
         for client in list(self._clients):
             client.close()
 
@@ -147,7 +164,9 @@ class Control:
         self._clients.discard(client)
 
     def begin(self, request: Request) -> Awaitable[object]:
-        """Start to work on ``request``."""
+        """Start to work on ``request``; UnavailableError when it is too late for that."""
+        if self._ending:
+            raise _ending()
         return self._handler(request)
 
     def ends_with_client(self, op: str) -> bool:
@@ -195,10 +214,14 @@ class Client:
         for _, fds in self._unsent:
             protocol.close_all(list(fds))
         self._unsent.clear()
+        self.give_up_waiting()
+        self._control.drop(self)
+
+    def give_up_waiting(self) -> None:
+        """Cancel the requests that only wait."""
         for task, op in self._tasks.items():
             if self._control.ends_with_client(op):
                 task.cancel()
-        self._control.drop(self)
 
     def _on_event(self, events: int) -> None:
         if events & WRITE:
@@ -285,6 +308,9 @@ class Client:
         except UxcError as error:
             log.debug("%s refused: %s", request.op, error.message)
             answer = protocol.failure(request.number, error)
+        except Cancelled:
+            self.send(protocol.failure(request.number, _ending()))
+            raise
         except Exception as error:
             log.exception("%s failed", request.op)
             text = f"{request.op}: {type(error).__name__}: {error}".replace("\n", " ")
@@ -327,3 +353,7 @@ class Client:
         if events != self._events:
             self._events = events
             self._loop.rewatch(self._socket.fileno(), events)
+
+
+def _ending() -> UxcError:
+    return UnavailableError("the manager is ending", "ask again when it is back")

@@ -14,6 +14,7 @@ from typing import Any
 from uxc import files, protocol
 from uxc.config.models import Config, Container, Place
 from uxc.errors import InvalidError, NotFoundError, UxcError, system_failure
+from uxc.keeper import output
 from uxc.manager import conditions, doorbell, resolver, wiring
 from uxc.manager.bundle import Document, Surroundings, network_namespace
 from uxc.manager.bundles import Bundles
@@ -212,6 +213,15 @@ class Creation:
             _remove(origin.pid_file)
         self.bundles.remove(name)
         record.forget_process()
+
+    async def clear(self, name: str) -> None:
+        """Remove what a creation has left that the keeper does not know of; UxcError."""
+        await self._delete(name)
+        try:
+            output.remove(f"{self._paths.output_dir}/{name}")
+        except OSError as error:
+            raise system_failure("remove its output's FIFOs", error) from None
+        self.bundles.remove(name)
 
     async def cut_off(self, record: Record) -> None:
         """Give back the cables and devices of a container whose program has ended."""

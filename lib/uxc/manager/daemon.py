@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from typing import Any
 
 from uxc import files, log
 from uxc import paths as fixed_paths
@@ -23,7 +24,7 @@ from uxc.manager.containers import Containers
 from uxc.manager.control import Control
 from uxc.manager.intents import Intents
 from uxc.manager.keepers import Keeper
-from uxc.manager.loop import Loop
+from uxc.manager.loop import Loop, Task
 from uxc.manager.requests import PASSIVE, Requests
 from uxc.manager.wishes import Wishes
 from uxc.paths import Paths
@@ -41,6 +42,11 @@ containers alone, SIGHUP reads the configuration again. It is ready when its soc
 # How long the answer to "shutdown" may take to leave.
 _FAREWELL_S = 0.05
 _RECONNECT_S = 1.0
+# At the end: how long what is half-way may take to finish, and then to be taken back. Together
+# less than the 5 s after which procd kills.
+_FINISH_S = 2.5
+_UNDO_S = 2.0
+_POLL_S = 0.01
 
 
 class Daemon:
@@ -56,13 +62,14 @@ class Daemon:
         containers = Containers(self.loop, paths, configuration, self._keeper)
         self._wishes = Wishes(self.loop, configuration, containers, intents)
         self._adoption = Adoption(
-            self.loop, paths, configuration, self._keeper, containers, self._wishes, intents
+            self.loop, paths, configuration, self._keeper, containers, self._wishes
         )
         requests = Requests(configuration, self._keeper, containers, self._wishes, self._shut_down)
         self._control = Control(self.loop, paths.control_socket, requests.handle, PASSIVE)
         self._keeper.on_event = self._wishes.on_event
         self._keeper.on_lost = self._on_keeper_lost
         self._ending = False
+        self._end: Task[None] | None = None
 
     async def begin(self) -> None:
         """Take over what is there, then answer on the socket; UxcError when that cannot be."""
@@ -75,11 +82,38 @@ class Daemon:
         logger.info("ready")
 
     def end(self) -> None:
-        """Leave; the keeper and the containers go on."""
+        """Leave when nothing is half-way any more; the keeper and the containers go on."""
+        if self._end is None:
+            self._end = self.loop.spawn(self._leave(), "the end")
+
+    async def _leave(self) -> None:
         self._ending = True
+        self._control.finish()
+        self._wishes.rest()
+        if not await self._quiet(_FINISH_S):
+            for task in self._busy():
+                logger.warning("%s: taken back: it takes too long", task.name)
+                task.cancel()
+            if not await self._quiet(_UNDO_S):
+                logger.error("not everything was taken back; the next manager will do that")
         self._control.close()
         self._keeper.close()
         self.loop.stop()
+
+    def _busy(self) -> set[Task[Any]]:
+        return {task for task in self.loop.tasks if task is not self._end}
+
+    async def _quiet(self, limit_s: float) -> bool:
+        """Wait until nothing goes on any more; False when something still does after ``limit_s``.
+
+        What goes on may begin more: the end of a program is seen to, for example.
+        """
+        deadline = self.loop.clock() + limit_s
+        while self._busy():
+            if self.loop.clock() >= deadline:
+                return False
+            await self.loop.sleep(_POLL_S)
+        return True
 
     async def _shut_down(self, keeper_too: bool) -> None:
         if keeper_too:

@@ -103,6 +103,7 @@ class Task(Future[T]):
         self._coroutine = coroutine
         self._waits_for: Future[Any] | None = None
         self._cancelled = False
+        loop.tasks.add(self)
         loop.call_soon(self._step)
 
     def cancel(self) -> None:
@@ -115,6 +116,10 @@ class Task(Future[T]):
             self._waits_for.forget(self._step)
             self._waits_for = None
             self._loop.call_soon(self._step)
+
+    def _finish(self) -> None:
+        self._loop.tasks.discard(self)
+        super()._finish()
 
     def _step(self) -> None:
         if self._done:
@@ -172,6 +177,8 @@ class Loop:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Open the epoll set; ``clock`` counts seconds and never jumps."""
         self.clock = clock
+        # Those that are not done.
+        self.tasks: set[Task[Any]] = set()
         self._epoll = select.epoll()
         self._watches: dict[int, _Watch] = {}
         self._ready: deque[Callable[[], None]] = deque()

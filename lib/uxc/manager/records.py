@@ -41,6 +41,8 @@ class Record:
     terminal: bool = False
     pinned: bool = False
     origin: Origin | None = None
+    # Somebody has begun to make it, and has neither finished nor taken it back.
+    making: bool = False
     # What a container that is to run lacks, as "mount /mnt/sda1".
     waiting: str = ""
     # Counts creations: whoever waited for a lock sees whether it is still the same one.
@@ -69,6 +71,8 @@ class Record:
             return self.status
         if self.waiting:
             return f"waiting: {self.waiting}"
+        if self.making:
+            return CREATING
         if self.retry is not None:
             return "waiting: respawn"
         return self.status

@@ -125,7 +125,7 @@ class Requests:
     async def _list(self, request: Request) -> object:
         config = self._configuration.good()
         names = set(config.containers) | set(self._configuration.current().broken)
-        names |= {record.name for record in self._containers.book if record.exists}
+        names |= {record.name for record in self._containers.book if record.exists or record.making}
         return [
             view.listed(name, self._containers.book.find(name), config, self._keeper.pid)
             for name in sorted(names)

@@ -9,7 +9,7 @@ import logging
 import socket
 from typing import Any
 
-from uxc.errors import UxcError
+from uxc.errors import UnavailableError, UxcError
 from uxc.manager import supervise
 from uxc.manager.configuration import Configuration
 from uxc.manager.containers import Containers, Progress
@@ -40,6 +40,7 @@ class Wishes:
         self._containers = containers
         self._intents = intents
         self._bell = Doorbell(loop, self._look_again)
+        self._resting = False
         # The sections that are not new any more: known at the start, at a reload, or created.
         self._seen: set[str] = set(configuration.good().containers)
 
@@ -247,6 +248,8 @@ class Wishes:
         """Start a wanted container if that is possible by now; return why it failed, if so."""
         name = record.name
         async with self._containers.locks.of(name):
+            if self._resting:
+                return UnavailableError(f"{name}: not started: the manager is ending")
             if record.status == RUNNING or not self.wanted(name):
                 return None
             record.cancel_retry()
@@ -285,9 +288,15 @@ class Wishes:
             elif record.status != RUNNING:
                 self._loop.spawn(self._try(record), f"start {name}")
 
+    def rest(self) -> None:
+        """Start nothing by ourselves any more; the wishes stay for the next manager."""
+        self._resting = True
+        self._bell.listen(False)
+
     def _wait_for(self, record: Record, what: str) -> None:
         record.waiting = what
-        self._bell.listen(any(other.waiting for other in self._containers.book))
+        waiting = any(other.waiting for other in self._containers.book)
+        self._bell.listen(waiting and not self._resting)
 
     def _look_again(self) -> None:
         for record in self._containers.book:
