@@ -124,10 +124,11 @@ def spawn(plan: "Plan", around: init.Surroundings, cgroup_fd: int) -> FirstProce
     the child's end and is made here. Raises SystemFailure.
     """
     ours, around.channel = handshake.pair()
+    home: list[tuple[int, int]] = []
+    dumpable = proc.set_dumpable(False)
     try:
-        home = _move_children(plan, around)
-        dumpable = proc.set_dumpable(False)
         try:
+            _move_children(plan, around, home)
             pid, pidfd = proc.clone(plan.new_flags & _CLONED, cgroup_fd)
             if pid == 0:
                 init.run(plan, around)
@@ -150,27 +151,23 @@ def _hint(error: OSError) -> str:
     return ""
 
 
-def _move_children(plan: "Plan", around: init.Surroundings) -> "list[tuple[int, int]]":
+def _move_children(plan: "Plan", around: init.Surroundings, home: "list[tuple[int, int]]") -> None:
     """Make the next child be in the pid and time namespaces that it shall be in.
 
-    Return what to join afterwards, so that children made later are where they always were.
+    ``home`` gets what to join afterwards, so that children made later are where they always were.
     """
-    home: list[tuple[int, int]] = []
-    later: list[tuple[int, int]] = []
-    for fd, flag in around.joined:
+    for joined in list(around.joined):
+        fd, flag = joined
         if flag & _FOR_CHILDREN:
             name = "pid" if flag == const.CLONE_NEWPID else "time"
             home.append((ns.open_own(name), flag))
             ns.join(fd, flag)
+            around.joined.remove(joined)
             posix.close(fd)
-        else:
-            later.append((fd, flag))
-    around.joined = later
     if plan.new_flags & const.CLONE_NEWTIME:
         home.append((ns.open_own("time"), const.CLONE_NEWTIME))
         ns.unshare(const.CLONE_NEWTIME)
         _write_time_offsets(plan)
-    return home
 
 
 def _write_time_offsets(plan: "Plan") -> None:
