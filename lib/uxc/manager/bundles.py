@@ -9,7 +9,7 @@ import logging
 import os
 from dataclasses import asdict
 
-from uxc import files
+from uxc import files, jsontext
 from uxc.config.models import Container
 from uxc.errors import InvalidError, system_failure
 from uxc.keeper import overlay
@@ -58,9 +58,8 @@ class Bundles:
             files.make_dirs(directory, 0o711)
             if around.root:
                 self._prepare_overlay(directory, found.root, container)
-            files.write_json(f"{directory}/{_BEGUN}", asdict(origin))
-            text = effective(found.config, container, around)
-            files.write_json(f"{directory}/{bundle.CONFIG}", text)
+            _write(f"{directory}/{_BEGUN}", asdict(origin))
+            _write(f"{directory}/{bundle.CONFIG}", effective(found.config, container, around))
         except OSError as error:
             raise system_failure("write the effective bundle", error) from None
         return directory
@@ -122,13 +121,22 @@ class Bundles:
         try:
             for entry in os.listdir(directory):
                 path = f"{directory}/{entry}"
-                if os.path.isdir(path):
+                try:
+                    os.unlink(path)
+                except IsADirectoryError:
                     # A mount point of the overlay; empty for everybody but the container.
                     os.rmdir(path)
-                else:
-                    os.unlink(path)
             os.rmdir(directory)
         except FileNotFoundError:
             return
         except OSError as error:
             raise system_failure("remove", error) from None
+
+
+def _write(path: str, value: object) -> None:
+    """Write the JSON text of ``value``; who dies halfway leaves a creation that is undone."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        files.write_all(fd, jsontext.dumps(value).encode() + b"\n")
+    finally:
+        os.close(fd)

@@ -38,6 +38,7 @@ class Keeper:
         self._socket: socket.socket | None = None
         self._connecting: Future[None] | None = None
         self._number = 0
+        self._listens_for = READ
         self._asked: dict[int, Future[tuple[Any, list[int]]]] = {}
         self._unsent: deque[tuple[dict[str, Any], tuple[int, ...]]] = deque()
         self.pid = 0
@@ -104,6 +105,7 @@ class Keeper:
             connection = socket.socket(fileno=spawn.ensure(self._paths).detach())
             connection.setblocking(False)
         self._socket = connection
+        self._listens_for = READ
         self._loop.watch(connection.fileno(), READ, self._on_event)
         try:
             (hello, fds) = await self.ask("hello", {})
@@ -177,8 +179,10 @@ class Keeper:
                 self._lose()
                 return
             self._unsent.popleft()
-        if self._socket is not None:
-            self._loop.rewatch(self._socket.fileno(), READ | (WRITE if self._unsent else 0))
+        events = READ | (WRITE if self._unsent else 0)
+        if self._socket is not None and events != self._listens_for:
+            self._listens_for = events
+            self._loop.rewatch(self._socket.fileno(), events)
 
     def _lose(self) -> None:
         log.warning("the keeper has ended")
