@@ -27,6 +27,9 @@ MAX_FDS = 16
 
 _FD_BYTES = 4
 _NO_SIGNAL = _socket.MSG_NOSIGNAL
+_ANCILLARY_BYTES = _socket.CMSG_SPACE(MAX_FDS * _FD_BYTES)
+# One for all messages: a new one of the largest size for each costs a mapping, five times the rest.
+_buffer = bytearray(MAX_MESSAGE_BYTES)
 
 
 def request(number: int, op: str, args: "dict[str, Any]") -> "dict[str, Any]":
@@ -107,9 +110,13 @@ def send_with_fds(sock: "_socket.socket", data: bytes, fds: "tuple[int, ...]" = 
 
 
 def receive_with_fds(sock: "_socket.socket", size: int) -> "tuple[bytes, list[int], int]":
-    """Receive up to ``size`` bytes, the fds that came along (close-on-exec), and the flags."""
-    data, ancillary, flags, _ = sock.recvmsg(
-        size, _socket.CMSG_SPACE(MAX_FDS * _FD_BYTES), _socket.MSG_CMSG_CLOEXEC
+    """Receive up to ``size`` bytes, the fds that came along (close-on-exec), and the flags.
+
+    ``size`` is at most MAX_MESSAGE_BYTES. Raises OSError as recvmsg(2).
+    """
+    view = memoryview(_buffer)
+    count, ancillary, flags, _ = sock.recvmsg_into(
+        [view[:size]], _ANCILLARY_BYTES, _socket.MSG_CMSG_CLOEXEC
     )
     fds: list[int] = []
     for level, kind, content in ancillary:
@@ -119,7 +126,7 @@ def receive_with_fds(sock: "_socket.socket", size: int) -> "tuple[bytes, list[in
                 int.from_bytes(content[at : at + _FD_BYTES], sys.byteorder)
                 for at in range(0, usable, _FD_BYTES)
             )
-    return data, fds, flags
+    return bytes(view[:count]), fds, flags
 
 
 def close_all(fds: "list[int]") -> None:
