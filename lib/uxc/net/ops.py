@@ -1,5 +1,6 @@
 """The small operations that a wiring consists of, as values: what each does and what undoes it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,7 +10,7 @@ SideName = Literal["host", "inside"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Op:
+class Op(ABC):
     """One change of the kernel's state; ``link`` is the name of the link on ``side``."""
 
     # Fields that, beside side and link, tell one undo from another.
@@ -18,9 +19,9 @@ class Op:
     side: SideName = "host"
     link: str
 
+    @abstractmethod
     def describe(self) -> str:
         """Say what is done, as it follows "cannot"."""
-        raise NotImplementedError
 
     def undo(self) -> "Op | None":
         """Return what takes this back; None when something else's undo does so."""
