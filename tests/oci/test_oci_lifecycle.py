@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtimes import OURS, RUNTIME, Runtime
+from uxc.oci.cgroup import layout
 
 Bundle = Callable[..., Path]
 
@@ -379,3 +380,37 @@ def test_commands_at_once_do_not_meet(runtime: Runtime, bundle: Bundle) -> None:
     assert created == [0, 1, 1, 1, 1, 1]
     assert started == [0, 1, 1, 1, 1, 1]
     _reap_all()
+
+
+@pytest.fixture
+def used_cgroup() -> Iterator[Path]:
+    """Return a cgroup of the v2 tree in which everything was killed before."""
+    root = layout.probe().unified
+    if not root:
+        pytest.skip("needs a cgroup v2 tree")
+    place = Path(root, f"uxctest-used-{os.getpid()}")
+    place.mkdir()
+    (place / "cgroup.kill").write_text("1")
+    yield place
+    place.rmdir()
+
+
+@pytest.mark.ours
+def test_a_caller_from_a_cgroup_that_was_killed(
+    runtime: Runtime, bundle: Bundle, used_cgroup: Path
+) -> None:
+    """A service that is started again in its old cgroup makes containers as the first one did.
+
+    Linux 6.18 kills what is born from such a cgroup into another one.
+    """
+    own = Path("/proc/self/cgroup").read_text().splitlines()[-1].removeprefix("0::/")
+    root = used_cgroup.parent
+    (used_cgroup / "cgroup.procs").write_text("0")
+    try:
+        runtime.created(bundle("sh", "-c", "exit 7"))
+    finally:
+        (root / own / "cgroup.procs").write_text("0")
+
+    runtime.ok("start", "c")
+
+    assert runtime.wait() == 7
