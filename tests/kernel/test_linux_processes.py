@@ -189,7 +189,7 @@ def test_what_cannot_be_pinned_leaves_no_file(tmp_path: Path) -> None:
 
 def test_a_terminal_has_a_size() -> None:
     """Both ends tell the same, and what is no terminal has none."""
-    master, peer = pty.open_pair()
+    master, peer = os.openpty()
     pty.set_size(master, 25, 90)
 
     assert pty.get_size(peer) == (25, 90)

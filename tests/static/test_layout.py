@@ -17,6 +17,8 @@ MODULES = {
 TREES = {name: ast.parse(path.read_text(), str(path)) for name, path in MODULES.items()}
 
 MAX_LINES = 500
+# Rooms with a public interface of their own, which is loaded when it is asked for.
+FACADES = {"uxc.uci"}
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "base"}
 
 # A room is a package below uxc, or a module that stands there alone. It sees lower ranks only;
@@ -97,7 +99,7 @@ def _room(module: str) -> str:
 def test_a_module_has_one_job(name: str) -> None:
     """A module says its job first, stays short, and is named after a thing."""
     text = MODULES[name].read_text()
-    if MODULES[name].name == "__init__.py":
+    if MODULES[name].name == "__init__.py" and name not in FACADES:
         assert text == "", "an __init__.py is empty"
         return
 

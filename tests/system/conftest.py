@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from keepers import KeeperClient, Prefix
 from rootfs import busybox
 from uxc import protocol
 from uxc.demo import host
@@ -231,6 +232,20 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self.socket.close()
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Iterator[Prefix]:
+    """Give a prefix for a keeper without a manager, and leave nothing of it behind."""
+    prefix = Prefix(tmp_path)
+    yield prefix
+    prefix.end()
+
+
+@pytest.fixture
+def keeper(prefix: Prefix) -> KeeperClient:
+    """Give a connection to a keeper."""
+    return prefix.client()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,6 @@ from uxc import jsontext, protocol
 from uxc.errors import InvalidError, UxcError
 from uxc.keeper import spawn
 from uxc.version import VERSION
-
-
-@pytest.fixture
-def prefix(tmp_path: Path) -> Iterator[Prefix]:
-    """Give a prefix, and leave nothing of it behind."""
-    prefix = Prefix(tmp_path)
-    yield prefix
-    prefix.end()
-
-
-@pytest.fixture
-def keeper(prefix: Prefix) -> KeeperClient:
-    """Give a connection to a keeper."""
-    return prefix.client()
 
 
 def test_hello_tells_who_answers(prefix: Prefix, keeper: KeeperClient) -> None:

@@ -5,27 +5,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from keepers import KeeperClient, Prefix, alive, hang, shown, wait_until
 from uxc.errors import ConflictError, InvalidError, NotFoundError, SystemFailure, UxcError
-
-
-@pytest.fixture
-def prefix(tmp_path: Path) -> Iterator[Prefix]:
-    """Give a prefix, and leave nothing of it behind."""
-    prefix = Prefix(tmp_path)
-    yield prefix
-    prefix.end()
-
-
-@pytest.fixture
-def keeper(prefix: Prefix) -> KeeperClient:
-    """Give a connection to a keeper."""
-    return prefix.client()
 
 
 def entry(keeper: KeeperClient, name: str) -> dict[str, object]:

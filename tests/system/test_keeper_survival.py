@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,20 +17,6 @@ from uxc.keeper import spawn
 from uxc.paths import Paths
 
 LIB = Path(__file__).parents[2] / "lib"
-
-
-@pytest.fixture
-def prefix(tmp_path: Path) -> Iterator[Prefix]:
-    """Give a prefix, and leave nothing of it behind."""
-    prefix = Prefix(tmp_path)
-    yield prefix
-    prefix.end()
-
-
-@pytest.fixture
-def keeper(prefix: Prefix) -> KeeperClient:
-    """Give a connection to a keeper."""
-    return prefix.client()
 
 
 def run(keeper: KeeperClient, name: str, bundle: str) -> int:

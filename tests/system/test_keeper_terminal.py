@@ -2,26 +2,9 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from keepers import KeeperClient, Prefix, shown
-
-
-@pytest.fixture
-def prefix(tmp_path: Path) -> Iterator[Prefix]:
-    """Give a prefix, and leave nothing of it behind."""
-    prefix = Prefix(tmp_path)
-    yield prefix
-    prefix.end()
-
-
-@pytest.fixture
-def keeper(prefix: Prefix) -> KeeperClient:
-    """Give a connection to a keeper."""
-    return prefix.client()
 
 
 def run(prefix: Prefix, keeper: KeeperClient, script: str) -> None:

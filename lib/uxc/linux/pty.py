@@ -21,22 +21,12 @@ def get_size(fd: int) -> "tuple[int, int]":
     return rows, columns
 
 
-def open_pair(multiplexer: str = "/dev/ptmx", dir_fd: "int | None" = None) -> "tuple[int, int]":
-    """Return (master, peer) of a new terminal made by ``multiplexer``, both close-on-exec.
-
-    The peer is opened through the master (TIOCGPTPEER), never by name: a name is looked up in a
-    file system that a container may have arranged.
-    """
-    master = posix.open(multiplexer, _MASTER, dir_fd=dir_fd)
-    try:
-        return master, open_peer(master)
-    except BaseException:
-        posix.close(master)
-        raise
-
-
 def open_peer(master: int) -> int:
-    """Unlock the terminal of ``master`` and return its other end, close-on-exec."""
+    """Unlock the terminal of ``master`` and return its other end, close-on-exec.
+
+    Opened through the master (TIOCGPTPEER), never by name: a name is looked up in a file system
+    that a container may have arranged.
+    """
     fcntl.ioctl(master, const.TERMINAL.set_lock, _struct.pack("=i", 0))
     return fcntl.ioctl(master, const.TERMINAL.get_peer, _MASTER)
 

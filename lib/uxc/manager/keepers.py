@@ -45,11 +45,6 @@ class Keeper:
         self.on_event: Callable[[Event], None] = lambda _event: None
         self.on_lost: Callable[[], None] = lambda: None
 
-    @property
-    def connected(self) -> bool:
-        """Whether a keeper answers at the moment, as far as is known."""
-        return self._socket is not None
-
     async def connect(self) -> None:
         """Connect to the running keeper, or start one; UxcError when that is not possible."""
         while self._socket is None:

@@ -28,7 +28,7 @@ class Stage:
         """Open the terminal; its other end is ``peer``, in raw mode."""
         self.loop = Loop(fail)
         self.audience = Audience(self.loop, Pool().ring())
-        master, self.peer = pty.open_pair()
+        master, self.peer = os.openpty()
         mode = termios.tcgetattr(self.peer)
         mode[0], mode[1], mode[3] = 0, 0, 0
         termios.tcsetattr(self.peer, termios.TCSANOW, mode)

@@ -5,12 +5,12 @@ On a hybrid machine a controller is bound to v1 or to v2, never to both: the two
 
 from uxc.errors import InvalidError
 from uxc.oci.cgroup import limits_v1, limits_v2
+from uxc.oci.cgroup.values import Limit
 from uxc.oci.spec_fields import member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uxc.oci.cgroup.layout import Layout
-    from uxc.oci.cgroup.values import Limit
     from uxc.oci.spec_resources import CPU, Resources
 
 
@@ -53,9 +53,11 @@ def plan(resources: "Resources", layout: "Layout") -> "tuple[list[Limit], list[s
 def _cpu(wanted: "CPU", where: str, layout: "Layout", warnings: "list[str]") -> "list[Limit]":
     # cpu and cpuset are two controllers: one may be bound to v1 while the other is not.
     time = limits_v1 if layout.version_of("cpu") == 1 else limits_v2
-    place = limits_v1 if layout.version_of("cpuset") == 1 else limits_v2
+    version = 1 if layout.version_of("cpuset") == 1 else 2
     writes: list[Limit] = time.cpu(wanted, where, warnings)
-    writes += place.cpuset(wanted, where)
+    for key, value in (("cpus", wanted.cpus), ("mems", wanted.mems)):
+        if value:
+            writes.append(Limit(version, "cpuset", f"cpuset.{key}", value, f"{where}.{key}"))
     return writes
 
 

@@ -58,16 +58,6 @@ def cpu(wanted: "CPU", where: str, warnings: "list[str]") -> "list[Limit]":
     return writes
 
 
-def cpuset(wanted: "CPU", where: str) -> "list[Limit]":
-    """Return the writes for CPU and memory node placement."""
-    writes = []
-    if wanted.cpus:
-        writes.append(Limit(1, "cpuset", "cpuset.cpus", wanted.cpus, f"{where}.cpus"))
-    if wanted.mems:
-        writes.append(Limit(1, "cpuset", "cpuset.mems", wanted.mems, f"{where}.mems"))
-    return writes
-
-
 def pids(limit: int, where: str) -> "list[Limit]":
     """Return the write for the number of tasks; 0 is a limit, too."""
     value = "max" if limit == -1 else limit
