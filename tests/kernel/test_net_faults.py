@@ -396,3 +396,17 @@ def test_there_and_back(foreign: bool, first: Wiring, second: Wiring) -> None:
         wire.unwire(lab.paths, "c0", fd)
         assert both(fd) == before
         assert lab.files() == []
+
+
+def test_a_resolver_that_outlived_its_journal_is_found(lab: Lab) -> None:
+    """Killed between its last two files, an unwire is finished by the next recovery."""
+    fd = lab.container()
+    wire.wire(lab.paths, wiring(), fd)
+    text = Path(wire.resolver_path(lab.paths, "c0")).read_text()
+    wire.unwire(lab.paths, "c0", fd)
+    Path(wire.resolver_path(lab.paths, "c0")).write_text(text)
+
+    assert wire.recover(lab.paths, {"c0"}) == {}
+    assert lab.files() == ["c0.resolv.conf"]
+    assert wire.recover(lab.paths, ()) == {}
+    assert lab.files() == []

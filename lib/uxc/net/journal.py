@@ -18,6 +18,7 @@ from uxc.paths import Paths
 
 FORMAT = 1
 _SUFFIX = ".json"
+RESOLVER_SUFFIX = ".resolv.conf"
 _HINT = "remove it, and by hand the links in it ('ip link delete'), or reboot"
 _RECORDS: dict[str, type[Op]] = {
     kind.__name__: kind
@@ -102,13 +103,14 @@ def remove(path: str) -> None:
 
 
 def containers(paths: Paths) -> list[str]:
-    """Return the containers that have a journal."""
-    return _names(paths.net_dir)
+    """Return the containers that have a journal, or a resolv.conf that outlived it."""
+    found = {*_names(paths.net_dir, _SUFFIX), *_names(paths.net_dir, RESOLVER_SUFFIX)}
+    return sorted(found)
 
 
 def bridges(paths: Paths) -> list[str]:
     """Return the bridges that have a journal."""
-    return _names(f"{paths.net_dir}/bridges")
+    return _names(f"{paths.net_dir}/bridges", _SUFFIX)
 
 
 def has_container(paths: Paths, container: str) -> bool:
@@ -138,12 +140,12 @@ def sweep(paths: Paths) -> None:
                 posix.unlink(f"{folder}/{entry}")
 
 
-def _names(folder: str) -> list[str]:
+def _names(folder: str, suffix: str) -> list[str]:
     try:
         entries = posix.listdir(folder)
     except FileNotFoundError:
         return []
-    return sorted(entry.removesuffix(_SUFFIX) for entry in entries if entry.endswith(_SUFFIX))
+    return sorted(entry.removesuffix(suffix) for entry in entries if entry.endswith(suffix))
 
 
 def _read(path: str, names: str) -> tuple[Ledger, tuple[str, ...]]:

@@ -140,7 +140,7 @@ def unwire(paths: Paths, container: str, netns_fd: int = GONE) -> None:
 
 
 def recover(paths: Paths, wanted: Collection[str]) -> dict[str, UxcError]:
-    """Unwire every container that has a journal and is not ``wanted``; return what failed.
+    """Unwire every container that has files here and is not ``wanted``; return what failed.
 
     Namespaces are found where they are pinned. Bridges of ours that nobody uses any more go too.
     """
@@ -189,7 +189,7 @@ def open_pinned(paths: Paths, container: str) -> int:
 
 def resolver_path(paths: Paths, container: str) -> str:
     """Return the file that ``container`` sees as its /etc/resolv.conf."""
-    return f"{paths.net_dir}/{container}.resolv.conf"
+    return f"{paths.net_dir}/{container}{journal.RESOLVER_SUFFIX}"
 
 
 def _explained(name: str, failure: StepError | UxcError) -> UxcError:
@@ -280,9 +280,10 @@ def _take_down(paths: Paths, name: str, done: Journal, world: World) -> list[Ste
         except StepError as failure:
             failures.append(failure)
             bridges = (*bridges, bridge)
-    _keep(paths, name, Journal(left, bridges))
     if not failures:
+        # Before the journal, which is what leads here again if we die in between.
         journal.remove(resolver_path(paths, name))
+    _keep(paths, name, Journal(left, bridges))
     return failures
 
 
