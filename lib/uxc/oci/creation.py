@@ -199,6 +199,10 @@ class Creation:
 
     def make(self) -> None:
         """Make cgroup and first process, which goes on by itself; UxcError."""
+        try:
+            self.state.save_config(self._config)
+        except OSError as error:
+            raise system_failure("keep the configuration", error) from None
         self._cgroup = self._cgroup_plan.create()
         self._gate = self._open_gate()
         self._console = self._open_console()

@@ -12,7 +12,7 @@ from uxc.oci.spec_linux import sysctl_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uxc.oci.spec import Mount, Spec
-    from uxc.oci.spec_linux import Device
+    from uxc.oci.spec_linux import Device, IDMapping, Linux
     from uxc.oci.spec_process import Process
 
 SOURCE = "config.json"
@@ -139,6 +139,17 @@ class ProgramPlan:
         self.sets = _capability_sets(process, available, warnings)
 
 
+class Maps:
+    """The ids of a new user namespace: (container, host, size) each, user_namespaces(7)."""
+
+    __slots__ = ("gids", "uids")
+
+    def __init__(self, uids: "list[IDMapping]", gids: "list[IDMapping]") -> None:
+        """Take the lists of config.json."""
+        self.uids = uids
+        self.gids = gids
+
+
 class Plan:
     """Everything that create does, except the cgroup."""
 
@@ -147,6 +158,7 @@ class Plan:
         "domainname",
         "hostname",
         "joined",
+        "maps",
         "masked_paths",
         "mounts",
         "new_flags",
@@ -157,6 +169,7 @@ class Plan:
         "rootfs",
         "sysctls",
         "time_offsets",
+        "user_namespace",
     )
 
     def __init__(self, spec: "Spec", bundle: str, available: int, warnings: "list[str]") -> None:
@@ -187,6 +200,8 @@ class Plan:
                 self.joined.append((space.path, name, flag))
             else:
                 self.new_flags |= flag
+        self.maps = _maps(linux)
+        self.user_namespace = linux.namespace("user") is not None
         self.program = ProgramPlan(spec.process, available, warnings)
 
     def joins(self, flag: int) -> bool:
@@ -292,6 +307,13 @@ def _capability_sets(
         effective & permitted,
         ambient & permitted & inheritable,
     )
+
+
+def _maps(linux: "Linux") -> "Maps | None":
+    for space in linux.namespaces:
+        if space.type == "user" and not space.path:
+            return Maps(linux.uid_mappings, linux.gid_mappings)
+    return None
 
 
 def _rootfs(path: str, bundle: str) -> str:

@@ -8,7 +8,7 @@ A container is a directory ``<root>/<id>``, made exclusively, mode 0700: ``state
 import posix
 import time
 
-from uxc import files
+from uxc import files, jsontext
 from uxc.errors import ConflictError, system_failure
 from uxc.linux import pid as processes
 from uxc.oci.gate import check_id, lock, missing, open_gate
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OCI_VERSION = "1.3.0"
 _RECORD = "state.json"
+_CONFIG = "config.json"
+_NEW_FILE = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
 
 
 class State:
@@ -78,6 +80,25 @@ class State:
             "creator": self.creator,
         }
         files.write_json(f"{self.directory}/{_RECORD}", record)
+
+    def save_config(self, config: "dict[str, Any]") -> None:
+        """Keep config.json as it is now: later changes have no effect (runtime.md); OSError.
+
+        Not atomic: nobody looks for it before the container is on record as created.
+        """
+        fd = posix.open(f"{self.directory}/{_CONFIG}", _NEW_FILE, 0o600)
+        try:
+            files.write_all(fd, jsontext.dumps(config).encode())
+        finally:
+            posix.close(fd)
+
+    def read_config(self) -> "dict[str, Any]":
+        """Return config.json as it was when the container was created; SystemFailure."""
+        try:
+            config: dict[str, Any] = files.read_json(f"{self.directory}/{_CONFIG}")
+        except OSError as error:
+            raise system_failure("read the configuration of a container", error) from None
+        return config
 
     def status(self) -> str:
         """Return creating, created, running, paused or stopped, as it is now."""
