@@ -12,7 +12,7 @@ from uxc.oci import creation, lifecycle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uxc.oci.state import State
-    from uxc.ocicli.report import Reporter
+    from uxc.ocicli.call import Call
 
 _CHUNK_BYTES = 1 << 16
 # What these do to us they shall do to the container's program instead.
@@ -28,7 +28,7 @@ _FORWARDED = (
 )
 
 
-def run(options: creation.CreateOptions, detached: bool, kept: bool, reporter: "Reporter") -> int:
+def run(options: creation.CreateOptions, detached: bool, kept: bool, call: "Call") -> int:
     """Run a container and return its program's exit code, 128+n for signal n; 0 when detached."""
     terminal = None
     if not detached and not options.console_socket and _wants_terminal(options):
@@ -39,7 +39,7 @@ def run(options: creation.CreateOptions, detached: bool, kept: bool, reporter: "
         if terminal is not None:
             terminal.receive()
         for warning in state.warnings:
-            reporter.warning(warning)
+            call.warning(warning)
         try:
             lifecycle.start(options.root, options.id)
         except UxcError:

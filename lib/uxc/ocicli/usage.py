@@ -1,6 +1,12 @@
-"""What ``uxc-runtime --help`` prints."""
+"""What ``uxc-runtime`` says about itself: help texts and versions."""
 
-USAGE = """\
+from uxc.version import VERSION
+
+SPEC_VERSION = "1.3.0"
+# The command line of this release of runc is the one that we have, for who asks a "runc".
+_RUNC_VERSION = "1.3.0"
+
+_USAGE = """\
 usage: uxc-runtime [GLOBAL OPTIONS] COMMAND [OPTIONS] [OPERANDS]
 
 commands:
@@ -39,3 +45,22 @@ options of others:
   list --quiet, -q       ids only
   list --format, -f      table or json
 """
+
+
+def text(command: str) -> str:
+    """Return the help text."""
+    del command
+    return _USAGE
+
+
+def version(program: str) -> str:
+    """Return the lines of --version, for the program as it was called.
+
+    go-runc reads the first line only when it begins with "runc version"; a link of that name is
+    how containerd and Docker can be given another runtime.
+    """
+    if program.rpartition("/")[2] == "runc":
+        first = f"runc version {_RUNC_VERSION}"
+    else:
+        first = f"uxc-runtime version {VERSION}"
+    return f"{first}\ncommit: uxc-{VERSION}\nspec: {SPEC_VERSION}\n"
