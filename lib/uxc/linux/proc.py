@@ -23,9 +23,9 @@ RLIM_INFINITY = (1 << 64) - 1
 def clone(flags: int, cgroup_fd: int = -1) -> "tuple[int, int]":
     """Fork with clone3(2): return (0, -1) in the child, (pid, pidfd) in the parent.
 
-    ``flags`` are CLONE_NEW* only; ``cgroup_fd`` places the child into that v2 cgroup at birth. The
-    interpreter's fork hooks run around the call as around os.fork(), and its lock is held from
-    the first to the last. Raises OSError; call it from a process with one thread.
+    ``flags`` are CLONE_NEW* and CLONE_PARENT; ``cgroup_fd`` places the child into that v2 cgroup at
+    birth. The interpreter's fork hooks run around the call as around os.fork(), and its lock is
+    held from the first to the last. Raises OSError; call it from a process with one thread.
     """
     pidfd = buffer(4)
     into = const.CLONE_INTO_CGROUP if cgroup_fd >= 0 else 0
@@ -35,7 +35,8 @@ def clone(flags: int, cgroup_fd: int = -1) -> "tuple[int, int]":
         address(pidfd),
         0,
         0,
-        _signal.SIGCHLD,
+        # A sibling ends with the signal that we end with ourselves (clone(2)).
+        0 if flags & const.CLONE_PARENT else _signal.SIGCHLD,
         0,
         0,
         0,
@@ -68,6 +69,14 @@ def execve_fd(fd: int, arguments: "list[bytes]", environment: "list[bytes]") -> 
     """Replace the program by the one open at ``fd`` (execveat(2)); returns only by raising."""
     argv, envp = StringVector(arguments), StringVector(environment)
     syscall("execveat", fd, fd, b"\0", argv.array, envp.array, const.AT_EMPTY_PATH)
+
+
+def get_fd(pidfd: int, number: int) -> int:
+    """Return a copy of the descriptor ``number`` of another process (pidfd_getfd(2)).
+
+    Needs CAP_SYS_PTRACE over a process that is not dumpable.
+    """
+    return syscall("pidfd_getfd", number, pidfd, number)
 
 
 def set_name(name: str) -> None:

@@ -47,6 +47,7 @@ NAMES = (
 _BITS = {name: 1 << number for number, name in enumerate(NAMES)}
 
 SYS_ADMIN = _BITS["CAP_SYS_ADMIN"]
+SYS_PTRACE = _BITS["CAP_SYS_PTRACE"]
 
 
 class CapabilitySets:

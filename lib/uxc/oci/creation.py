@@ -1,12 +1,11 @@
 """Creating a container: everything but the start of its program, or nothing at all."""
 
-import _socket
 import posix
 
-from uxc import files
+from uxc import files, jsontext
 from uxc.errors import ConflictError, InvalidError, UxcError, system_failure
 from uxc.linux import caps, fds
-from uxc.oci import gate, lifecycle
+from uxc.oci import announce, gate, handshake, lifecycle
 from uxc.oci import state as states_
 from uxc.oci.state import State
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from uxc.oci.spec import Spec
 
 CONFIG = "config.json"
-_LONGEST_SOCKET_PATH = 107
 _FIRST_FD = 3
 
 
@@ -96,8 +94,8 @@ def begin(options: CreateOptions) -> "Creation":
     creation.reserve()
     try:
         creation.make()
-    except BaseException:
-        creation.abandon()
+    except BaseException as error:
+        creation.abandon_for(error)
         raise
     return creation
 
@@ -122,6 +120,7 @@ class Creation:
         "_process",
         "_seccomp",
         "_spec",
+        "_start_report",
         "state",
     )
 
@@ -134,6 +133,7 @@ class Creation:
         self._lock = -1
         self._gate = -1
         self._console = -1
+        self._start_report = -1
         self._cgroup: Cgroup | None = None
         self._process: FirstProcess | None = None
         self.state = state = State(options.root, options.id)
@@ -142,6 +142,8 @@ class Creation:
         self._spec: Spec = spec.parse(self._config)
         _, available, _ = caps.get()
         self._plan: Plan = plan.Plan(self._spec, state.bundle, available, state.warnings)
+        if self._plan.takes_time and not options.may_wait:
+            raise WouldWaitError("hooks, or a user namespace: others have to be waited for")
         _check_terminal(self._plan, options)
         _check_preserved(options)
         linux = self._spec.linux
@@ -157,6 +159,8 @@ class Creation:
         state.annotations = self._spec.annotations
         state.owner = "root" if posix.getuid() == 0 else str(posix.getuid())
         state.created = states_.timestamp()
+        state.startable = self._plan.program is not None
+        state.poststop = bool(self._plan.hooks.poststop)
         state.cgroup = _planned_cgroup(self._cgroup_plan.relative, self._layout)
         self._seccomp = self._find_seccomp()
 
@@ -204,7 +208,10 @@ class Creation:
         except OSError as error:
             raise system_failure("keep the configuration", error) from None
         self._cgroup = self._cgroup_plan.create()
-        self._gate = self._open_gate()
+        if self._plan.program is not None:
+            self._gate = self._open_gate()
+        if self._plan.hooks.start_container or self._plan.hooks.poststart:
+            self._start_report = self._open_start_report()
         self._console = self._open_console()
         self._spawn(born_inside=self._cgroup.v2_fd >= 0)
 
@@ -212,35 +219,40 @@ class Creation:
         """Wait until the first process is parked, and put it on record; UxcError undoes all."""
         try:
             self._finish()
-        except BaseException:
-            self.abandon()
+        except BaseException as error:
+            self.abandon_for(error)
             raise
         self._close()
         return self.state
 
     def _finish(self) -> None:
         assert self._cgroup is not None
-        self._wait_ready(self._cgroup)
+        self._accompany(self._cgroup)
         self._set_oom_score()
-        self._cgroup.settle()
-        self._announce()
-        state = self.state
-        state.pid, state.start_time = self.process.pid, self.process.start_time
-        state.cgroup = self._cgroup.record()
-        state.creator = None
-        # Parked before it is on record: should we die in between, the record of a dead creation
-        # still leads to the process, by its cgroup.
-        self.process.park(ends=self._options.may_wait)
-        try:
-            state.save()
-        except OSError as error:
-            raise system_failure(f"put container {state.id} on record", error) from None
+        if self._plan.user_namespace and self._plan.program is not None:
+            from uxc.oci import program
 
-    def _wait_ready(self, cgroup: "Cgroup") -> None:
+            program.set_limits(self._plan.program, self.process.pid)
+        self._cgroup.settle()
+        options = self._options
+        if options.pidfd_socket:
+            announce.send_pidfd(options.pidfd_socket, self.process.pidfd)
+        if options.pid_file:
+            announce.write_pid_file(options.pid_file, self.process.pid)
+        self.state.cgroup = self._cgroup.record()
+        self.state.creator = None
+        if not self._freeze(self._cgroup):
+            # Parked before it is on record: should we die in between, the record of a dead
+            # creation still leads to the process, by its cgroup.
+            self.process.park(ends=options.may_wait)
+            self._save()
+
+    def _accompany(self, cgroup: "Cgroup") -> None:
+        """Do what the first process asks for until it is ready."""
         from uxc.oci.process import KilledEarlyError
 
         try:
-            self.process.wait_ready()
+            message = self.process.hear()
         except KilledEarlyError:
             if cgroup.v2_fd < 0:
                 raise
@@ -248,7 +260,60 @@ class Creation:
             # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill was
             # ever written to one of the two and not to the other.
             self._spawn(born_inside=False)
-            self.process.wait_ready()
+            message = self.process.hear()
+        while message != handshake.READY:
+            if message == handshake.BUILT:
+                self.process.tell(self._meet())
+            elif message.startswith(handshake.LISTENER):
+                profile = self._spec.linux.seccomp
+                assert profile is not None
+                number = int(message[len(handshake.LISTENER) :])
+                announce.hand_listener(self.process.pidfd, number, profile, self.state)
+                self.process.tell(handshake.TAKEN)
+            else:
+                raise AssertionError(f"the first process said {message!r}")
+            message = self.process.hear()
+
+    def _meet(self) -> bytes:
+        """Do what is to be done when the namespaces exist; return what hooks are told inside."""
+        from uxc.oci import hooks
+
+        plan = self._plan
+        creating = jsontext.dumps(self.state.document("creating")).encode()
+        hooks.run("prestart", plan.hooks.prestart, creating)
+        hooks.run("createRuntime", plan.hooks.create_runtime, creating)
+        created = jsontext.dumps(self.state.document("created")).encode()
+        return creating + handshake.SEPARATOR + created
+
+    def _freeze(self, cgroup: "Cgroup") -> bool:
+        """Let the first process become its program and freeze it there; False: not possible."""
+        from uxc.oci import parking
+
+        if not parking.is_possible(self._plan, cgroup, self._seccomp, self.state.annotations):
+            return False
+        try:
+            tracer = parking.Tracer(self.process)
+        except PermissionError:
+            # A security module may forbid what the capability allows.
+            return False
+        self.process.tell(handshake.EXECUTE)
+        tracer.wait_executed()
+        cgroup.freeze()
+        try:
+            posix.unlink(f"{self.state.directory}/{gate.GATE}")
+            files.write_atomic(f"{self.state.directory}/{gate.FROZEN}", cgroup.tracking.encode())
+        except OSError as error:
+            raise system_failure("make the start gate", error) from None
+        # Only now: until the kernel has frozen the program, our end must be its end.
+        self._save()
+        tracer.release()
+        return True
+
+    def _save(self) -> None:
+        try:
+            self.state.save()
+        except OSError as error:
+            raise system_failure(f"put container {self.state.id} on record", error) from None
 
     def _spawn(self, born_inside: bool) -> None:
         from uxc.oci import process
@@ -260,13 +325,14 @@ class Creation:
             cgroup_fd = self._cgroup.v2_fd if born_inside else -1
             self._process = process.spawn(self._plan, around, cgroup_fd)
         finally:
-            for fd in [*around.cgroups, *(fd for fd, _ in around.joined)]:
+            for fd in [*around.cgroups, *(fd for fd, _ in around.joined), *around.trees.values()]:
                 posix.close(fd)
+        self.state.pid, self.state.start_time = self._process.pid, self._process.start_time
 
     def _open_console(self) -> int:
         options = self._options
         if options.console_socket:
-            return _connect(options.console_socket, "console socket").detach()
+            return announce.connect(options.console_socket, "console socket").detach()
         return options.console_fd
 
     def _open_surroundings(self) -> "Surroundings":
@@ -276,11 +342,13 @@ class Creation:
         around = init.Surroundings(self._gate, self._layout)
         around.joined = process.open_namespaces(self._plan)
         around.console = self._console
+        around.meets = self._plan.meets
+        around.start_report = self._start_report
         around.keyring = "" if options.no_new_keyring else f"_ses.{options.id}"
         around.pivot = not options.no_pivot
         around.preserved = _preserved(options)
         around.stdio = options.stdio
-        if options.listen_fds:
+        if options.listen_fds and self._plan.program is not None:
             self._plan.program.environment += [
                 b"LISTEN_FDS=%d" % options.listen_fds,
                 b"LISTEN_PID=1",
@@ -298,8 +366,19 @@ class Creation:
         except OSError as error:
             raise system_failure("make the start gate", error) from None
 
+    def _open_start_report(self) -> int:
+        try:
+            return posix.open(
+                f"{self.state.directory}/{gate.START_REPORT}",
+                posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC,
+                0o600,
+            )
+        except OSError as error:
+            raise system_failure("make the report of the hooks", error) from None
+
     def _set_oom_score(self) -> None:
-        score = self._plan.program.oom_score_adj
+        what = self._plan.program
+        score = None if what is None else what.oom_score_adj
         if score is None:
             return
         try:
@@ -313,39 +392,31 @@ class Creation:
         except OSError as error:
             raise system_failure(f"set oomScoreAdj to {score}", error) from None
 
-    def _announce(self) -> None:
-        """Hand pid and pidfd to whoever asked for them; UxcError."""
-        options = self._options
-        if options.pidfd_socket:
-            sock = _connect(options.pidfd_socket, "pidfd socket")
-            try:
-                _send_fd(sock, b"pidfd", self.process.pidfd)
-            except OSError as error:
-                raise system_failure(f"send the pidfd to {options.pidfd_socket}", error) from None
-            finally:
-                sock.close()
-        if options.pid_file:
-            try:
-                files.write_atomic(options.pid_file, str(self.process.pid).encode(), 0o644)
-            except OSError as error:
-                raise system_failure(f"write the pid file {options.pid_file}", error) from None
+    def abandon_for(self, error: BaseException) -> None:
+        """Take back everything because of ``error``, which is about to be raised."""
+        failed = self.abandon()
+        if failed and isinstance(error, UxcError):
+            error.hint = "; ".join([error.hint, *failed] if error.hint else failed)
 
-    def abandon(self) -> None:
-        """Take back everything that was made; UxcError for what could not be."""
+    def abandon(self) -> "list[str]":
+        """Take back everything that was made; UxcError for what could not be.
+
+        Returns what went wrong in the poststop hooks.
+        """
         try:
-            self._undo()
+            return self._undo()
         finally:
             self._close()
 
-    def _undo(self) -> None:
+    def _undo(self) -> "list[str]":
         if self._process is not None:
             self._process.kill()
         if self._options.pid_file and self._process is not None:
             _unlink(self._options.pid_file)
-        if self._cgroup is not None:
-            self._cgroup.kill_all()
-            self._cgroup.remove()
-        states_.remove(self.state)
+        # Without a process nothing ran that a hook could have to tidy up after.
+        self.state.poststop = self.state.poststop and self._process is not None
+        self.state.cgroup = None if self._cgroup is None else self._cgroup.record()
+        return lifecycle.clean_up(self.state)
 
     def _close(self) -> None:
         """Close what only the creation needed."""
@@ -354,6 +425,7 @@ class Creation:
         if self._cgroup is not None:
             self._cgroup.close()
         fds.close_quietly(self._gate)
+        fds.close_quietly(self._start_report)
         if self._console != self._options.console_fd:
             fds.close_quietly(self._console)
         fds.close_quietly(self._lock)
@@ -383,12 +455,12 @@ def read_config(options: CreateOptions) -> "dict[str, Any]":
 
 def _check_terminal(plan: "Plan", options: CreateOptions) -> None:
     wanted = bool(options.console_socket) or options.console_fd >= 0
-    if plan.program.terminal and not wanted:
+    if plan.wants_terminal and not wanted:
         raise InvalidError(
             "config.json: process.terminal: cannot make a terminal without a console socket",
             "give one with --console-socket, or use run without --detach",
         )
-    if wanted and not plan.program.terminal:
+    if wanted and not plan.wants_terminal:
         raise InvalidError("config.json: process.terminal: is false, but a console socket is given")
 
 
@@ -417,30 +489,6 @@ def _planned_cgroup(relative: str, layout: "Layout") -> "dict[str, Any]":
         "hierarchies": mounts,
         "made": [path for path in paths if not posix.access(path, posix.F_OK)],
     }
-
-
-def _connect(path: str, what: str) -> "_socket.socket":
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
-    directory = -1
-    try:
-        if len(path.encode()) > _LONGEST_SOCKET_PATH:
-            # sun_path ends there; the directory's descriptor makes any path short.
-            parent, _, name = path.rpartition("/")
-            directory = posix.open(parent or "/", posix.O_PATH | posix.O_CLOEXEC)
-            path = f"/proc/self/fd/{directory}/{name}"
-        sock.connect(path)
-    except OSError as error:
-        sock.close()
-        raise system_failure(f"connect to the {what} {path}", error) from None
-    finally:
-        fds.close_quietly(directory)
-    return sock
-
-
-def _send_fd(sock: "_socket.socket", data: bytes, fd: int) -> None:
-    from uxc.protocol import send_with_fds
-
-    send_with_fds(sock, data, (fd,))
 
 
 def _unlink(path: str) -> None:

@@ -1,7 +1,8 @@
 """The gate that a created container waits at: names, locks, and letting its program run.
 
-``start`` needs nothing but this: no record is read, because the FIFO ``exec.fifo`` itself tells
-whether somebody waits at its other end.
+``start`` needs nothing but this: no record is read. Either the FIFO ``exec.fifo`` tells that
+somebody waits at its other end; or the file ``frozen`` names the cgroup in which the program itself
+waits, and the kernel tells whether that is still so (docs/decisions/0015-frozen-at-exec.md).
 """
 
 import errno
@@ -12,6 +13,9 @@ import select
 from uxc.errors import InvalidError, NotFoundError, system_failure
 
 GATE = "exec.fifo"
+FROZEN = "frozen"
+# Exists when hooks run around the start; holds what went wrong in those before it.
+START_REPORT = "start.report"
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LONGEST_ID = 255
 
@@ -87,15 +91,17 @@ def missing(container_id: str) -> NotFoundError:
 def let_run(root: str, container_id: str) -> bool:
     """Let a created container's program run, and return once it does; False if none waits.
 
-    Raises NotFoundError, SystemFailure.
+    ``has_start_hooks`` tells whether ``lifecycle.finish_start`` has more to do then. Raises
+    NotFoundError, SystemFailure.
     """
     # A second start waits here until the first one is through, and then finds nobody waiting; a
     # create that is not done yet holds the lock as well.
     lock = lock_container(root, container_id)
+    directory = f"{root}/{container_id}"
     try:
-        gate = open_gate(f"{root}/{container_id}")
+        gate = open_gate(directory)
         if gate < 0:
-            return False
+            return thaw(directory)
         try:
             posix.write(gate, b"\0")
             wait_opened(gate)
@@ -106,6 +112,61 @@ def let_run(root: str, container_id: str) -> bool:
     finally:
         posix.close(lock)
     return True
+
+
+def has_start_hooks(root: str, container_id: str) -> bool:
+    """Tell whether hooks belong to the start of the container."""
+    return posix.access(f"{root}/{container_id}/{START_REPORT}", posix.F_OK)
+
+
+def frozen_cgroup(directory: str) -> str:
+    """Return the cgroup in which the program of a created container is frozen; "" if it is not.
+
+    It is not any more when it was started, or was thawed by somebody else, or has died.
+    """
+    cgroup = _read(f"{directory}/{FROZEN}")
+    if not cgroup:
+        return ""
+    words = _read(f"{cgroup}/cgroup.events").split()
+    events = dict(zip(words[::2], words[1::2], strict=True))
+    return cgroup if events.get("frozen") == events.get("populated") == "1" else ""
+
+
+def thaw(directory: str) -> bool:
+    """Let a frozen program of a created container run; False when there is none; SystemFailure."""
+    cgroup = frozen_cgroup(directory)
+    if not cgroup:
+        return False
+    path = f"{cgroup}/cgroup.freeze"
+    try:
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, b"0")
+        finally:
+            posix.close(fd)
+        # From here on a frozen cgroup means that the container is paused.
+        posix.unlink(f"{directory}/{FROZEN}")
+    except OSError as error:
+        raise system_failure(f"thaw {cgroup}", error) from None
+    return True
+
+
+def _read(path: str) -> str:
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise system_failure("open", error) from None
+    try:
+        return posix.read(fd, 4096).decode()
+    except OSError as error:
+        # A cgroup that was removed after it was opened.
+        if error.errno == errno.ENODEV:
+            return ""
+        raise system_failure(f"read {path}", error) from None
+    finally:
+        posix.close(fd)
 
 
 def wait_opened(gate: int) -> None:

@@ -8,10 +8,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+# Parent → child: you have ids in your user namespace.
+MAPPED = b"mapped"
+# Child → parent: the file system is built, the namespaces are there; what is to be done now?
+BUILT = b"built"
+# Parent → child: the state as JSON, as hooks are told it now and at start; JSON has no NUL.
+SEPARATOR = b"\0"
+# Child → parent: the seccomp filter's listener is my descriptor of the number that follows.
+LISTENER = b"listener "
+# Parent → child: whoever listens has it; close yours.
+TAKEN = b"taken"
 # Child → parent: all is done but the exec.
 READY = b"ready"
 # Parent → child: you are on record; wait for start, and outlive me.
 PARK = b"park"
+# Parent → child: I trace you; become the program, and stop there.
+EXECUTE = b"execute"
 
 _ERROR = b"error\0"
 _MAX_BYTES = 1 << 16
@@ -39,8 +51,8 @@ class Channel:
         """Send one message; BrokenPipeError when the other side is gone."""
         self._sock.send(message, _socket.MSG_NOSIGNAL)
 
-    def expect(self, wanted: bytes) -> None:
-        """Wait for the message ``wanted``.
+    def receive(self) -> bytes:
+        """Wait for a message and return it.
 
         Raises the error that the other side sent in its place, EOFError when it is gone.
         """
@@ -50,13 +62,17 @@ class Channel:
             # The other side ended with a message of ours unread, which hides what it said last
             # for one call (unix_release_sock() in the kernel).
             data = self._sock.recv(_MAX_BYTES)
-        if data == wanted:
-            return
         if not data:
             raise EOFError
         if data.startswith(_ERROR):
             raise_sent(data)
-        raise AssertionError(f"{data!r} came where {wanted!r} was due")
+        return data
+
+    def expect(self, wanted: bytes) -> None:
+        """Wait for the message ``wanted``; raises what ``receive`` does."""
+        data = self.receive()
+        if data != wanted:
+            raise AssertionError(f"{data!r} came where {wanted!r} was due")
 
     def wait_closed(self) -> None:
         """Wait until the other side has hung up; it says nothing more."""

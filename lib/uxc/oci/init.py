@@ -14,7 +14,8 @@ import sys
 
 from uxc.errors import InternalError, UxcError, system_failure
 from uxc.linux import const, fds, link, mount, ns, path, proc, pty
-from uxc.oci import devices, handshake, program
+from uxc.oci import devices, handshake, hooks, idmaps, program
+from uxc.oci.lifecycle import ENDING
 from uxc.oci.rootfs import Rootfs
 from uxc.protocol import send_with_fds
 
@@ -24,19 +25,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from uxc.oci.cgroup.layout import Layout
-    from uxc.oci.plan import Plan
+    from uxc.oci.plan import Plan, ProgramPlan
     from uxc.oci.seccomp import Program
-
-# Signals that end a parked process although it may be pid 1, for which the kernel drops every
-# signal without a handler (pid_namespaces(7)).
-_ENDING = (
-    _signal.SIGHUP,
-    _signal.SIGINT,
-    _signal.SIGQUIT,
-    _signal.SIGTERM,
-    _signal.SIGUSR1,
-    _signal.SIGUSR2,
-)
 
 
 class Surroundings:
@@ -50,11 +40,14 @@ class Surroundings:
         "joined",
         "keyring",
         "layout",
+        "meets",
         "pivot",
         "prepare",
         "preserved",
         "seccomp",
+        "start_report",
         "stdio",
+        "trees",
     )
 
     # The child's end of the conversation.
@@ -71,18 +64,24 @@ class Surroundings:
         # A connected socket that wants the terminal's master, -1 for none.
         self.console = -1
         self.keyring = ""
+        # Something is to be done by the parent when the namespaces and the file system are there.
+        self.meets = False
         self.pivot = True
         # What the cloned process has to do before anything else, to be no longer its maker.
         self.prepare: Callable[[], None] | None = None
         # Descriptors that the program inherits beside its standard streams, by number.
         self.preserved: list[int] = []
         self.seccomp: Program | None = None
+        # The file that takes what goes wrong in startContainer hooks, -1 without any.
+        self.start_report = -1
         self.stdio = (0, 1, 2)
+        # Index in mounts → its detached tree, opened by the parent; -1 is the root file system.
+        self.trees: dict[int, int] = {}
 
     def all_fds(self) -> "list[int]":
         """Return every descriptor that is needed until the exec."""
         fds = [self.channel.fd, self.gate, self.console, *self.stdio, *self.preserved]
-        fds += self.cgroups
+        fds += [*self.cgroups, self.start_report, *self.trees.values()]
         return [fd for fd in fds if fd >= 0] + [fd for fd, _ in self.joined]
 
 
@@ -115,31 +114,54 @@ def _report(around: Surroundings, error: UxcError) -> None:
 
 def _run(plan: "Plan", around: Surroundings) -> int:
     _detach_from_caller(around)
+    if plan.user_namespace:
+        _become_root(plan, around)
     _enter_cgroups(plan, around)
     _enter_namespaces(plan, around)
     rootfs = _build(plan, around)
+    creating, created = _meet(around) if around.meets else (b"", b"")
+    hooks.run("createContainer", plan.hooks.create_container, creating)
     _set_names_and_settings(plan)
     what = plan.program
-    cwd = program.open_directory(rootfs.fd, what.cwd)
+    cwd = -1 if what is None else program.open_directory(rootfs.fd, what.cwd)
     rootfs.make_paths_readonly()
     rootfs.mask()
     if plan.readonly_root:
         rootfs.make_readonly()
     rootfs.enter(around.pivot)
+    if what is None:
+        _hold(around)
     program.enter_directory(cwd, what.cwd)
-    program.set_limits(what)
+    if not plan.user_namespace:
+        # In a user namespace nobody may raise a limit: the parent does it.
+        program.set_limits(what)
     program.own_stdio(what.uid)
     keep_admin = program.needs_admin_for_seccomp(what, around.seccomp)
+    if what.attributes is not None:
+        what.attributes.apply()
     program.become(what, keep_admin)
     proc.set_parent_death_signal(_signal.SIGKILL)
     program.check_directory()
     executable = program.find(what)
-    _park(around)
+    listening = around.seccomp is not None and around.seccomp.listens
+    if listening:
+        # While the parent is there to pass it on, and not between start and exec as otherwise.
+        _hand_over(around, program.confine(what, around.seccomp, keep_admin))
+    traced = _park(around)
+    if not traced:
+        _run_start_hooks(plan, around, created)
     fds.close_all_but(around.preserved, cloexec=True)
     for fd in around.preserved:
         posix.set_inheritable(fd, True)
-    program.confine(what, around.seccomp, keep_admin)
-    return program.run(what, executable)
+    if not listening:
+        program.confine(what, around.seccomp, keep_admin)
+    if not traced:
+        return program.run(what, executable)
+    try:
+        proc.execve(executable, what.arguments, what.environment)
+    except OSError as error:
+        raise program.refusal(what, error) from None
+    raise AssertionError("execve returned")
 
 
 def _detach_from_caller(around: Surroundings) -> None:
@@ -172,6 +194,15 @@ def _join_session_keyring(name: str) -> None:
             raise system_failure("join a session keyring", error) from None
 
 
+def _become_root(plan: "Plan", around: Surroundings) -> None:
+    if plan.maps is not None:
+        around.channel.expect(handshake.MAPPED)
+    idmaps.become_root(plan.maps)
+    # Forgotten with the change of user, as is that nobody may look into this process (prctl(2)).
+    proc.set_dumpable(False)
+    proc.set_parent_death_signal(_signal.SIGKILL)
+
+
 def _enter_cgroups(plan: "Plan", around: Surroundings) -> None:
     try:
         for fd in around.cgroups:
@@ -188,12 +219,7 @@ def _enter_cgroups(plan: "Plan", around: Surroundings) -> None:
 
 def _enter_namespaces(plan: "Plan", around: Surroundings) -> None:
     for fd, flag in around.joined:
-        try:
-            ns.join(fd, flag)
-        except OSError as error:
-            name = next(name for name, bit in ns.FLAGS.items() if bit == flag)
-            raise system_failure(f"join the {name} namespace", error) from None
-        posix.close(fd)
+        join(fd, flag)
     if plan.new_flags & const.CLONE_NEWNET:
         try:
             link.set_up("lo")
@@ -201,20 +227,30 @@ def _enter_namespaces(plan: "Plan", around: Surroundings) -> None:
             raise system_failure("bring up", error) from None
 
 
+def join(fd: int, flag: int) -> None:
+    """Enter the namespace behind ``fd``, whose CLONE_NEW* is ``flag``, and close it."""
+    try:
+        ns.join(fd, flag)
+    except OSError as error:
+        name = next(name for name, bit in ns.FLAGS.items() if bit == flag)
+        raise system_failure(f"join the {name} namespace", error) from None
+    posix.close(fd)
+
+
 def _build(plan: "Plan", around: Surroundings) -> Rootfs:
     rootfs = Rootfs(plan, around.layout)
     rootfs.mount_all()
     if devices.wanted(plan):
         devices.make_all(plan, rootfs)
-    if plan.program.terminal:
-        _set_terminal(plan, around, rootfs)
+    if plan.program is not None and plan.program.terminal:
+        _set_terminal(plan.program, around, rootfs)
     return rootfs
 
 
-def _set_terminal(plan: "Plan", around: Surroundings, rootfs: Rootfs) -> None:
+def _set_terminal(what: "ProgramPlan", around: Surroundings, rootfs: Rootfs) -> None:
     master, peer = devices.open_terminal(rootfs)
-    if plan.program.console_size is not None:
-        pty.set_size(master, *plan.program.console_size)
+    if what.console_size is not None:
+        pty.set_size(master, *what.console_size)
     devices.bind_console(rootfs, peer)
     for number in (0, 1, 2):
         posix.dup2(peer, number)
@@ -259,13 +295,51 @@ def _end(number: int, _frame: object) -> None:
     posix._exit(128 + number)
 
 
-def _park(around: Surroundings) -> None:
-    """Tell the parent that all is done, and wait for ``start``."""
+def _meet(around: Surroundings) -> "tuple[bytes, bytes]":
+    """Let the parent do what it does from outside; return the state for hooks, now and at start."""
+    around.channel.send(handshake.BUILT)
+    creating, created = around.channel.receive().split(handshake.SEPARATOR)
+    return creating, created
+
+
+def _hand_over(around: Surroundings, listener: int) -> None:
+    """Have the parent fetch the filter's listener; under that filter sendmsg(2) may not return."""
+    posix.write(around.channel.fd, handshake.LISTENER + b"%d" % listener)
+    around.channel.expect(handshake.TAKEN)
+    posix.close(listener)
+
+
+def _park(around: Surroundings) -> bool:
+    """Tell the parent that all is done, and wait for ``start``; True: go on at once, traced."""
     if posix.getpid() == 1:
-        for number in _ENDING:
+        for number in ENDING:
             _signal.signal(number, _end)
+    around.channel.send(handshake.READY)
+    traced = around.channel.receive() == handshake.EXECUTE
+    proc.set_parent_death_signal(0)
+    if not traced:
+        around.channel.close()
+        posix.read(around.gate, 1)
+    return traced
+
+
+def _hold(around: Surroundings) -> "NoReturn":
+    """Be the container as long as it has no program: ``start`` is refused, a signal ends it."""
+    for number in ENDING:
+        _signal.signal(number, _end)
     around.channel.send(handshake.READY)
     around.channel.expect(handshake.PARK)
     proc.set_parent_death_signal(0)
     around.channel.close()
-    posix.read(around.gate, 1)
+    fds.close_all_but([])
+    while True:
+        _signal.pause()
+
+
+def _run_start_hooks(plan: "Plan", around: Surroundings, state: bytes) -> None:
+    try:
+        hooks.run("startContainer", plan.hooks.start_container, state)
+    except UxcError as error:
+        # Who has called start reads it when the gate closes.
+        posix.write(around.start_report, error.message.encode("utf-8", "replace"))
+        raise

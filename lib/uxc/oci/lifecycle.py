@@ -8,10 +8,18 @@ import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import posix
 import select
 
+from uxc import files
 from uxc.errors import ConflictError, SystemFailure, UxcError, system_failure
 from uxc.linux import pid
 from uxc.oci import state as states_
-from uxc.oci.gate import let_run, lock_container
+from uxc.oci.gate import (
+    START_REPORT,
+    frozen_cgroup,
+    has_start_hooks,
+    let_run,
+    lock_container,
+    thaw,
+)
 from uxc.oci.gate import open_gate as open_waiting
 from uxc.oci.state import State
 
@@ -19,19 +27,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from uxc.oci.spec import Hooks
+
 _DEATH_PATIENCE_MS = 10_000
+# Signals that end a created container, although its process may be pid 1, for which the kernel
+# drops every signal without a handler (pid_namespaces(7)).
+ENDING = (
+    _signal.SIGHUP,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+)
 
 
 def open_gate(root: str, container_id: str) -> int:
     """Let a created container's program run, without waiting for it, for who has created it.
 
-    Returns an fd that polls POLLERR as soon as the program runs or the process has died. Raises
-    NotFoundError, ConflictError when it is not created; that a creation is still under way, only
-    its maker knows without a look at the record.
+    Returns an fd that polls POLLERR as soon as the program runs or the process has died, -1 when
+    it runs already. Raises NotFoundError, ConflictError when it is not created; that a creation is
+    still under way, only its maker knows without a look at the record.
     """
-    gate = open_waiting(f"{root}/{container_id}")
+    directory = f"{root}/{container_id}"
+    gate = open_waiting(directory)
     if gate < 0:
-        refuse_start(root, container_id)
+        if not thaw(directory):
+            refuse_start(root, container_id)
+        return gate
     try:
         posix.write(gate, b"\0")
     except BrokenPipeError:
@@ -50,17 +73,56 @@ _START_REFUSALS = {
 
 
 def start(root: str, container_id: str) -> None:
-    """Let a created container's program run, and return once it does.
+    """Let a created container's program run, and return once it does and its hooks have run.
 
-    Raises NotFoundError, ConflictError when it is not created.
+    Raises NotFoundError, ConflictError when it is not created, UxcError for a hook that failed:
+    then the container has been stopped.
     """
     if not let_run(root, container_id):
         refuse_start(root, container_id)
+    if has_start_hooks(root, container_id):
+        finish_start(root, container_id)
 
 
 def refuse_start(root: str, container_id: str) -> "NoReturn":
     """Raise the ConflictError that says why the container cannot be started."""
-    raise ConflictError(_START_REFUSALS[states_.load(root, container_id).status()])
+    state = states_.load(root, container_id)
+    if not state.startable:
+        raise ConflictError(
+            f"cannot start container {container_id}: its config.json has no process"
+        )
+    raise ConflictError(_START_REFUSALS[state.status()])
+
+
+def finish_start(root: str, container_id: str) -> None:
+    """Hear of the startContainer hooks, and run those for poststart; UxcError when one failed."""
+    from uxc.oci import hooks
+
+    state = states_.load(root, container_id)
+    try:
+        report = files.read_bytes(f"{state.directory}/{START_REPORT}")
+        posix.unlink(f"{state.directory}/{START_REPORT}")
+    except OSError as error:
+        raise system_failure("hear of the hooks", error) from None
+    try:
+        if report:
+            raise UxcError(report.decode(errors="replace"))
+        hooks.run("poststart", _hooks(state).poststart, _text(state, "running"))
+    except UxcError:
+        _end(state)
+        raise
+
+
+def _hooks(state: State) -> "Hooks":
+    from uxc.oci import spec
+
+    return spec.Hooks(state.read_config().get("hooks") or {}, "config.json: hooks")
+
+
+def _text(state: State, status: str) -> bytes:
+    from uxc import jsontext
+
+    return jsontext.dumps(state.document(status)).encode()
 
 
 def load(root: str, container_id: str) -> State:
@@ -91,6 +153,9 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool = False)
     try:
         if not pid.stat(state.pid).alive:
             raise ConflictError("container not running")
+        if signal in ENDING and frozen_cgroup(state.directory):
+            # As pid 1 of a namespace it would never hear of it, for want of a handler.
+            signal = _signal.SIGKILL
         pid.send_signal(pidfd, signal)
     except ProcessLookupError:
         raise ConflictError("container not running") from None
@@ -110,8 +175,8 @@ def _kill_all(state: State, signal: int) -> None:
     cgroup.kill_all(signal)
 
 
-def delete(root: str, container_id: str, force: bool = False) -> None:
-    """Take away everything that create made.
+def delete(root: str, container_id: str, force: bool = False) -> "list[str]":
+    """Take away everything that create made; return what went wrong in poststop hooks.
 
     ``force`` ends what still runs, and is content with a container that does not exist. A created
     container is ended as well: its program never ran. Raises NotFoundError, ConflictError.
@@ -120,7 +185,7 @@ def delete(root: str, container_id: str, force: bool = False) -> None:
         lock = lock_container(root, container_id)
     except UxcError as error:
         if force and error.kind == "not-found":
-            return
+            return []
         raise
     try:
         try:
@@ -137,7 +202,7 @@ def delete(root: str, container_id: str, force: bool = False) -> None:
             )
         if status != "stopped":
             _end(state)
-        clean_up(state)
+        return clean_up(state)
     finally:
         posix.close(lock)
 
@@ -166,8 +231,13 @@ def _end(state: State) -> None:
         posix.close(pidfd)
 
 
-def clean_up(state: State) -> None:
-    """Remove the cgroup, with whatever is still in it, and the record; SystemFailure."""
+def clean_up(state: State) -> "list[str]":
+    """Remove the cgroup, with whatever is still in it, and the record; SystemFailure.
+
+    Returns what went wrong in the poststop hooks, which run when all is gone.
+    """
+    # What they are is on record only as long as there is one.
+    after = _hooks(state).poststop if state.poststop and state.has_config else []
     if state.cgroup is not None:
         from uxc.oci.cgroup import group
 
@@ -178,3 +248,8 @@ def clean_up(state: State) -> None:
         states_.remove(state)
     except OSError as error:
         raise system_failure(f"remove the record of container {state.id}", error) from None
+    if not after:
+        return []
+    from uxc.oci import hooks
+
+    return hooks.run_all("poststop", after, _text(state, "stopped"))

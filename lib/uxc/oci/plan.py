@@ -11,6 +11,7 @@ from uxc.oci.spec_linux import sysctl_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from uxc.oci.attributes import Attributes
     from uxc.oci.spec import Mount, Spec
     from uxc.oci.spec_linux import Device, IDMapping, Linux
     from uxc.oci.spec_process import Process
@@ -103,10 +104,13 @@ class ProgramPlan:
     __slots__ = (
         "additional_gids",
         "arguments",
+        "attributes",
         "console_size",
         "cwd",
         "environment",
+        "final_cpus",
         "gid",
+        "initial_cpus",
         "limits",
         "no_new_privileges",
         "oom_score_adj",
@@ -117,8 +121,13 @@ class ProgramPlan:
         "umask",
     )
 
-    def __init__(self, process: "Process", available: int, warnings: "list[str]") -> None:
-        """Resolve ``process`` for a runtime that has the capabilities ``available``."""
+    def __init__(
+        self, process: "Process", linux: "Linux", available: int, warnings: "list[str]"
+    ) -> None:
+        """Resolve ``process`` for a runtime that has the capabilities ``available``.
+
+        ``linux`` is the container's: some of it is about its programs.
+        """
         where = f"{SOURCE}: process"
         self.terminal = process.terminal
         self.console_size = process.console_size
@@ -137,6 +146,9 @@ class ProgramPlan:
         self.oom_score_adj = process.oom_score_adj
         self.no_new_privileges = process.no_new_privileges
         self.sets = _capability_sets(process, available, warnings)
+        self.attributes = _attributes(process, linux)
+        # For a program that joins the container: before and after it enters the cgroup.
+        self.initial_cpus, self.final_cpus = _affinity(process)
 
 
 class Maps:
@@ -156,11 +168,14 @@ class Plan:
     __slots__ = (
         "devices",
         "domainname",
+        "hooks",
         "hostname",
         "joined",
+        "labels_exec",
         "maps",
         "masked_paths",
         "mounts",
+        "net_devices",
         "new_flags",
         "program",
         "propagation",
@@ -179,8 +194,7 @@ class Plan:
         appended to it.
         """
         refuse_unsupported(spec)
-        assert spec.process is not None
-        linux = spec.linux
+        linux, process = spec.linux, spec.process
         self.rootfs = _rootfs(spec.root.path, bundle)
         self.readonly_root = spec.root.readonly
         self.propagation = mountoptions.PROPAGATIONS.get(linux.rootfs_propagation)
@@ -202,7 +216,35 @@ class Plan:
                 self.new_flags |= flag
         self.maps = _maps(linux)
         self.user_namespace = linux.namespace("user") is not None
-        self.program = ProgramPlan(spec.process, available, warnings)
+        self.hooks = spec.hooks
+        self.net_devices = linux.net_devices
+        # None: nothing can be started, and a child that waits stands for the container.
+        self.program = None if process is None else ProgramPlan(process, linux, available, warnings)
+        self.labels_exec = process is not None and bool(
+            process.apparmor_profile or process.selinux_label
+        )
+
+    @property
+    def wants_terminal(self) -> bool:
+        """Whether the program gets a terminal."""
+        return self.program is not None and self.program.terminal
+
+    @property
+    def meets(self) -> bool:
+        """Whether the maker has something to do between the mounts and the first program."""
+        hooks = self.hooks
+        return bool(
+            self.net_devices
+            or hooks.prestart
+            or hooks.create_runtime
+            or hooks.create_container
+            or hooks.start_container
+        )
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether the making waits for other programs, or for disks that may hang."""
+        return self.meets or self.user_namespace or bool(self.hooks.poststop)
 
     def joins(self, flag: int) -> bool:
         """Tell whether the container joins an existing namespace of this type."""
@@ -211,37 +253,20 @@ class Plan:
 
 def refuse_unsupported(spec: "Spec") -> None:
     """Raise InvalidError, naming the JSON path, for a property that this runtime does not do."""
-    if spec.process is None:
-        raise InvalidError(f"{SOURCE}: process: is missing: there is nothing to run")
-    linux, process, hooks = spec.linux, spec.process, spec.hooks
-    given = (
-        ("hooks.prestart", hooks.prestart),
-        ("hooks.createRuntime", hooks.create_runtime),
-        ("hooks.createContainer", hooks.create_container),
-        ("hooks.startContainer", hooks.start_container),
-        ("hooks.poststart", hooks.poststart),
-        ("hooks.poststop", hooks.poststop),
-        ("process.apparmorProfile", process.apparmor_profile),
-        ("process.selinuxLabel", process.selinux_label),
-        ("process.scheduler", process.scheduler),
-        ("process.ioPriority", process.io_priority),
-        ("process.execCPUAffinity", process.exec_cpu_affinity),
-        ("linux.uidMappings", linux.uid_mappings),
-        ("linux.gidMappings", linux.gid_mappings),
+    linux, process = spec.linux, spec.process
+    given: list[tuple[str, object]] = [
         ("linux.netDevices", linux.net_devices),
         ("linux.mountLabel", linux.mount_label),
         ("linux.intelRdt", linux.intel_rdt),
-        ("linux.memoryPolicy", linux.memory_policy),
-        ("linux.personality", linux.personality),
-    )
+    ]
+    if process is not None:
+        given += [
+            ("process.apparmorProfile", process.apparmor_profile),
+            ("process.selinuxLabel", process.selinux_label),
+        ]
     for path, value in given:
         if value:
             raise InvalidError(f"{SOURCE}: {path}: is not supported")
-    for index, space in enumerate(linux.namespaces):
-        if space.type == "user":
-            raise InvalidError(
-                f"{SOURCE}: linux.namespaces[{index}]: user namespaces are not supported"
-            )
     if linux.namespace("mount") is None:
         raise InvalidError(
             f"{SOURCE}: linux.namespaces: a container without a mount namespace is not supported"
@@ -306,6 +331,27 @@ def _capability_sets(
         inheritable,
         effective & permitted,
         ambient & permitted & inheritable,
+    )
+
+
+def _attributes(process: "Process", linux: "Linux") -> "Attributes | None":
+    if not (process.scheduler or process.io_priority or linux.personality or linux.memory_policy):
+        return None
+    from uxc.oci import attributes
+
+    return attributes.resolve(process, linux, SOURCE)
+
+
+def _affinity(process: "Process") -> "tuple[list[int], list[int]]":
+    wanted = process.exec_cpu_affinity
+    if wanted is None:
+        return [], []
+    from uxc.oci import attributes
+
+    where = f"{SOURCE}: process.execCPUAffinity"
+    return (
+        attributes.cpu_list(wanted.initial, f"{where}.initial"),
+        attributes.cpu_list(wanted.final, f"{where}.final"),
     )
 
 

@@ -3,18 +3,21 @@
 import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import posix
 
-from uxc.errors import InvalidError, SystemFailure, system_failure
+from uxc.errors import InvalidError, SystemFailure, UxcError, system_failure
 from uxc.linux import const, fds, ns, proc
-from uxc.oci import handshake, init
+from uxc.oci import handshake, idmaps, init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from uxc.oci.plan import Plan
 
 # The clone itself makes these; the cgroup namespace comes when the process is in its cgroup, the
 # time namespace before, since only children of the process that unshares it are in it.
 _CLONED = (
-    const.CLONE_NEWNS
+    const.CLONE_NEWUSER
+    | const.CLONE_NEWNS
     | const.CLONE_NEWUTS
     | const.CLONE_NEWIPC
     | const.CLONE_NEWNET
@@ -48,10 +51,10 @@ class FirstProcess:
         """A descriptor that polls readable when ``wait_ready`` would not wait."""
         return self._channel.fd
 
-    def wait_ready(self) -> None:
-        """Wait until only the exec is left to do; raises the UxcError that the process sent."""
+    def hear(self) -> bytes:
+        """Wait for what the process says next; raises the UxcError that it sent."""
         try:
-            self._channel.expect(handshake.READY)
+            return self._channel.receive()
         except EOFError:
             status = posix.waitpid(self.pid, 0)[1] if self.status is None else self.status
             code = proc.exit_code(status)
@@ -61,15 +64,19 @@ class FirstProcess:
                 "the kernel's log may say why (out of memory?)",
             ) from None
 
-    def park(self, ends: bool) -> None:
-        """Let the process outlive its maker, waiting for start; ``ends``: the maker ends soon."""
+    def tell(self, message: bytes) -> None:
+        """Answer the process; SystemFailure when it is gone."""
         try:
-            self._channel.send(handshake.PARK)
-            if ends:
-                # Until it hangs up our end would still be its end, by its parent death signal.
-                self._channel.wait_closed()
+            self._channel.send(message)
         except BrokenPipeError:
             raise SystemFailure("the container's first process died before start") from None
+
+    def park(self, ends: bool) -> None:
+        """Let the process outlive its maker, waiting for start; ``ends``: the maker ends soon."""
+        self.tell(handshake.PARK)
+        if ends:
+            # Until it hangs up our end would still be its end, by its parent death signal.
+            self._channel.wait_closed()
 
     def kill(self) -> None:
         """End the process now and wait for it."""
@@ -124,25 +131,105 @@ def spawn(plan: "Plan", around: init.Surroundings, cgroup_fd: int) -> FirstProce
     the child's end and is made here. Raises SystemFailure.
     """
     ours, around.channel = handshake.pair()
-    home: list[tuple[int, int]] = []
     dumpable = proc.set_dumpable(False)
     try:
-        try:
-            _move_children(plan, around, home)
-            pid, pidfd = proc.clone(plan.new_flags & _CLONED, cgroup_fd)
-            if pid == 0:
-                init.run(plan, around)
-        finally:
-            proc.set_dumpable(dumpable)
-            for fd, flag in home:
-                ns.join(fd, flag)
-                posix.close(fd)
+        if _needs_go_between(plan, around):
+            pid, pidfd = _clone_by_go_between(plan, around, cgroup_fd)
+        else:
+            pid, pidfd = _clone_at_home(plan, around, cgroup_fd)
     except OSError as error:
         ours.close()
         raise system_failure("create the container's first process", error, _hint(error)) from None
+    except BaseException:
+        ours.close()
+        raise
     finally:
+        proc.set_dumpable(dumpable)
         around.channel.close()
-    return FirstProcess(pid, pidfd, ours)
+    first = FirstProcess(pid, pidfd, ours)
+    if plan.maps is not None:
+        try:
+            idmaps.write(pid, plan.maps)
+            first.tell(handshake.MAPPED)
+        except BaseException:
+            first.kill()
+            first.close()
+            raise
+    return first
+
+
+def _clone_at_home(plan: "Plan", around: init.Surroundings, cgroup_fd: int) -> "tuple[int, int]":
+    home: list[tuple[int, int]] = []
+    try:
+        _move_children(plan, around, home)
+        pid, pidfd = proc.clone(plan.new_flags & _CLONED, cgroup_fd)
+        if pid == 0:
+            init.run(plan, around)
+    finally:
+        for fd, flag in home:
+            ns.join(fd, flag)
+            posix.close(fd)
+    return pid, pidfd
+
+
+def _needs_go_between(plan: "Plan", around: init.Surroundings) -> bool:
+    """Tell whether namespaces must be joined before the first process exists.
+
+    What a process in a new user namespace makes belongs to that, and what is not its own it may
+    not join; and from a joined one there is no way back for the caller.
+    """
+    if not plan.user_namespace:
+        return False
+    return plan.maps is None or any(not flag & _FOR_CHILDREN for _, flag in around.joined)
+
+
+def _clone_by_go_between(
+    plan: "Plan", around: init.Surroundings, cgroup_fd: int
+) -> "tuple[int, int]":
+    """Clone the first process from a child that joins everything before and ends then.
+
+    By CLONE_PARENT it is ours all the same. Raises the error of whichever step failed.
+    """
+    ours, theirs = handshake.pair()
+    try:
+        between, pidfd = proc.clone(0)
+        if between == 0:
+            _go_between(plan, around, cgroup_fd, theirs)
+        posix.close(pidfd)
+        theirs.close()
+        try:
+            pid = int(ours.receive())
+        except EOFError:
+            raise SystemFailure("the process that joins the namespaces ended early") from None
+        finally:
+            posix.waitpid(between, 0)
+    finally:
+        ours.close()
+    # Not reaped yet, so the number is still the child's, whatever became of it.
+    return pid, proc.pidfd_open(pid)
+
+
+def _go_between(
+    plan: "Plan", around: init.Surroundings, cgroup_fd: int, channel: handshake.Channel
+) -> "NoReturn":
+    try:
+        # As root of the host, which the namespace that is joined may keep us from later.
+        posix.setgroups([])
+        _move_children(plan, around, [])
+        # Others than the user namespace first: they may belong to the host.
+        for fd, flag in sorted(around.joined, key=lambda one: one[1] == const.CLONE_NEWUSER):
+            init.join(fd, flag)
+        around.joined = []
+        pid, _ = proc.clone(plan.new_flags & _CLONED | const.CLONE_PARENT, cgroup_fd)
+        if pid == 0:
+            init.run(plan, around)
+        channel.send(b"%d" % pid)
+    except UxcError as error:
+        channel.send_error(error)
+    except OSError as error:
+        channel.send_error(system_failure("create the container's first process", error))
+    finally:
+        posix._exit(0)
 
 
 def _hint(error: OSError) -> str:

@@ -23,11 +23,11 @@ EXIT_NOT_FOUND = 127
 EXIT_NOT_EXECUTABLE = 126
 
 
-def set_limits(plan: "ProgramPlan") -> None:
-    """Apply the resource limits; SystemFailure."""
+def set_limits(plan: "ProgramPlan", pid: int = 0) -> None:
+    """Apply the resource limits to the process ``pid``, 0 for this one; SystemFailure."""
     for number, soft, hard in plan.limits:
         try:
-            proc.set_limit(number, soft, hard)
+            proc.set_limit(number, soft, hard, pid)
         except OSError as error:
             raise system_failure(f"set resource limit {number} to {soft}:{hard}", error) from None
 
@@ -115,15 +115,20 @@ def _set_capabilities(plan: "ProgramPlan") -> None:
     caps.set_ambient(sets.ambient)
 
 
-def confine(plan: "ProgramPlan", seccomp: "Program | None", keep_admin: bool) -> None:
-    """Load the seccomp filter, and give CAP_SYS_ADMIN up if it was kept for that."""
+def confine(plan: "ProgramPlan", seccomp: "Program | None", keep_admin: bool) -> int:
+    """Load the seccomp filter, and give CAP_SYS_ADMIN up if it was kept for that.
+
+    Returns the descriptor of the filter's listener, 0 for a filter without one.
+    """
+    listener = 0
     try:
         if seccomp is not None:
-            proc.load_seccomp_filter(seccomp.code, seccomp.flags)
+            listener = proc.load_seccomp_filter(seccomp.code, seccomp.flags)
         if keep_admin:
             _set_capabilities(plan)
     except OSError as error:
         raise system_failure("load the seccomp filter", error) from None
+    return listener
 
 
 def needs_admin_for_seccomp(plan: "ProgramPlan", seccomp: "Program | None") -> bool:
@@ -186,6 +191,12 @@ def _refusal(problem: int) -> str:
     if problem == errno.EISDIR:
         return "is a directory: permission denied"
     return posix.strerror(problem).lower()
+
+
+def refusal(plan: "ProgramPlan", error: OSError) -> InvalidError:
+    """Return the error for a program that execve(2) has refused."""
+    shown = plan.arguments[0].decode(errors="backslashreplace")
+    return InvalidError(f'exec: "{shown}": {(error.strerror or "").lower()}')
 
 
 def run(plan: "ProgramPlan", program: bytes) -> int:

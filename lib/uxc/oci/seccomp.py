@@ -30,19 +30,27 @@ _ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_TRACE": 0x7FF00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
-# Flags for seccomp(2). WAIT_KILLABLE_RECV is about notifications: the kernel refuses it without a
-# listener, and so libseccomp passes it on only with one.
+# Flags for seccomp(2).
 _FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 0,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
+_NEW_LISTENER = 8
+_TSYNC = _FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]
+# The result of a TSYNC that fails would be a thread's id, where a listener is wanted (seccomp(2)).
+_TSYNC_ESRCH = 16
+_WAIT_KILLABLE = _FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
 _NOTIFY = "SCMP_ACT_NOTIFY"
+# Between loading the filter and handing its listener over, nobody answers: the runtime itself has
+# to write(2) to its maker there.
+_NEEDED_CALL = "write"
 _INSTRUCTION_BYTES = 8
 _MAX_INSTRUCTIONS = 4096
 _FORMAT = 1
@@ -51,14 +59,27 @@ _MAX_ENTRIES = 64
 
 
 class Program:
-    """``code`` is an array of struct sock_filter, ``flags`` goes with it to seccomp(2)."""
+    """``code`` is an array of struct sock_filter, ``flags`` goes with it to seccomp(2).
 
-    __slots__ = ("code", "flags")
+    ``listens``: loading it gives a descriptor for notifications; ``notifies_exec``: an execve may
+    be among them.
+    """
 
-    def __init__(self, code: bytes, flags: int) -> None:
-        """Keep both."""
+    __slots__ = ("code", "flags", "listens", "notifies_exec")
+
+    def __init__(self, code: bytes, profile: "Seccomp") -> None:
+        """Take the compiled ``profile``."""
         self.code = code
-        self.flags = flags
+        self.listens, self.notifies_exec = _notifications(profile)
+        self.flags = 0
+        for name in profile.flags:
+            self.flags |= _FLAGS[name]
+        if self.listens:
+            self.flags |= _NEW_LISTENER
+            self.flags |= _TSYNC_ESRCH if self.flags & _TSYNC else 0
+        else:
+            # The kernel refuses it without a listener, and libseccomp leaves it out then.
+            self.flags &= ~_WAIT_KILLABLE
 
 
 def program(profile: "Seccomp", directory: str, machine: str = "") -> Program:
@@ -68,10 +89,10 @@ def program(profile: "Seccomp", directory: str, machine: str = "") -> Program:
     left alone, and the program compiled. Raises InvalidError with JSON path, MissingError without
     libseccomp, SystemFailure.
     """
-    _refuse_notify(profile)
+    _check_notify(profile)
     folder = _open_private(directory)
     if folder < 0:
-        return Program(compile_profile(profile), _flags(profile))
+        return Program(compile_profile(profile), profile)
     try:
         name = _digest(profile, machine) + ".bpf"
         code = _read(folder, name)
@@ -80,12 +101,12 @@ def program(profile: "Seccomp", directory: str, machine: str = "") -> Program:
             _write(folder, directory, name, code)
     finally:
         posix.close(folder)
-    return Program(code, _flags(profile))
+    return Program(code, profile)
 
 
 def cached(profile: "Seccomp", directory: str) -> "Program | None":
     """Return the program for ``profile`` if ``directory`` has it; errors as ``program``."""
-    _refuse_notify(profile)
+    _check_notify(profile)
     folder = _open_private(directory)
     if folder < 0:
         return None
@@ -93,22 +114,32 @@ def cached(profile: "Seccomp", directory: str) -> "Program | None":
         code = _read(folder, _digest(profile, "") + ".bpf")
     finally:
         posix.close(folder)
-    return Program(code, _flags(profile)) if code else None
+    return Program(code, profile) if code else None
 
 
-def _flags(profile: "Seccomp") -> int:
-    flags = 0
-    for name in profile.flags:
-        flags |= _FLAGS[name]
-    return flags
+def _notifications(profile: "Seccomp") -> "tuple[bool, bool]":
+    """Tell whether the profile notifies anybody of anything, and whether of an execve."""
+    notified = [name for call in profile.syscalls if call.action == _NOTIFY for name in call.names]
+    return bool(notified), "execve" in notified or "execveat" in notified
 
 
-def _refuse_notify(profile: "Seccomp") -> None:
+def _check_notify(profile: "Seccomp") -> None:
+    """Refuse notifications that nobody would get, or that we would be the first to wait for."""
     if profile.default_action == _NOTIFY:
-        _refuse(member(profile.where, "defaultAction"), f"{_NOTIFY} is not supported")
+        _refuse(
+            member(profile.where, "defaultAction"),
+            f"cannot be {_NOTIFY}: the program could not even be started",
+        )
     for index, call in enumerate(profile.syscalls):
-        if call.action == _NOTIFY:
-            _refuse(f"{_path(profile, index)}.action", f"{_NOTIFY} is not supported")
+        if call.action != _NOTIFY:
+            continue
+        if not profile.listener_path:
+            _refuse(member(profile.where, "listenerPath"), f"is missing: {_NOTIFY} needs it")
+        if _NEEDED_CALL in call.names:
+            _refuse(
+                f"{_path(profile, index)}.names",
+                f"{_NEEDED_CALL} cannot have the action {_NOTIFY}",
+            )
 
 
 def _path(profile: "Seccomp", index: int) -> str:
@@ -217,7 +248,7 @@ def compile_profile(profile: "Seccomp") -> bytes:
             f"{profile.where}: the library libseccomp is missing",
             "install it: the package is libseccomp on OpenWrt, libseccomp2 on Debian",
         ) from None
-    _refuse_notify(profile)
+    _check_notify(profile)
     default = _action_value(profile.default_action, profile.default_errno_ret)
     try:
         filter_ = seccomp_lib.Filter(default)

@@ -11,7 +11,7 @@ import time
 from uxc import files, jsontext
 from uxc.errors import ConflictError, system_failure
 from uxc.linux import pid as processes
-from uxc.oci.gate import check_id, lock, missing, open_gate
+from uxc.oci.gate import check_id, frozen_cgroup, lock, missing, open_gate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ class State:
         "id",
         "owner",
         "pid",
+        "poststop",
         "root",
         "rootfs",
         "start_time",
+        "startable",
         "warnings",
     )
 
@@ -55,6 +57,10 @@ class State:
         self.annotations: dict[str, str] = {}
         # What group.load() reads back; None before the cgroup is planned.
         self.cgroup: dict[str, Any] | None = None
+        # False for a container without a process in its config.json.
+        self.startable = True
+        # Whether hooks are to be run when it is gone.
+        self.poststop = False
         # (pid, start time) of the process that is creating the container; None when it is done.
         self.creator: tuple[int, int] | None = None
         # Sentences for the caller of create; not on record.
@@ -78,6 +84,8 @@ class State:
             "annotations": self.annotations,
             "cgroup": self.cgroup,
             "creator": self.creator,
+            "startable": self.startable,
+            "poststop": self.poststop,
         }
         files.write_json(f"{self.directory}/{_RECORD}", record)
 
@@ -91,6 +99,11 @@ class State:
             files.write_all(fd, jsontext.dumps(config).encode())
         finally:
             posix.close(fd)
+
+    @property
+    def has_config(self) -> bool:
+        """Whether the creation came as far as to keep config.json."""
+        return posix.access(f"{self.directory}/{_CONFIG}", posix.F_OK)
 
     def read_config(self) -> "dict[str, Any]":
         """Return config.json as it was when the container was created; SystemFailure."""
@@ -110,6 +123,8 @@ class State:
         if gate >= 0:
             posix.close(gate)
             return "created"
+        if not self.startable or frozen_cgroup(self.directory):
+            return "created"
         return "paused" if self._is_frozen() else "running"
 
     def _is_frozen(self) -> bool:
@@ -123,9 +138,12 @@ class State:
         finally:
             cgroup.close()
 
-    def document(self) -> "dict[str, Any]":
-        """Return the OCI state object (runtime.md, "State"), with runc's additions."""
-        status = self.status()
+    def document(self, status: str = "") -> "dict[str, Any]":
+        """Return the OCI state object (runtime.md, "State"), with runc's additions.
+
+        ``status`` is what hooks are told, instead of what is the case.
+        """
+        status = status or self.status()
         return {
             "ociVersion": OCI_VERSION,
             "id": self.id,
@@ -204,6 +222,8 @@ def _read(root: str, container_id: str) -> "State | None":
     state.annotations = record["annotations"]
     state.cgroup = record["cgroup"]
     state.creator = tuple(record["creator"]) if record["creator"] else None
+    state.startable = record["startable"]
+    state.poststop = record["poststop"]
     return state
 
 
