@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from uxc.oci.spec_linux import Linux
     from uxc.oci.spec_process import Process
-    from uxc.oci.spec_rare import IOPriority, MemoryPolicy, Personality, Scheduler
+    from uxc.oci.spec_rare import MemoryPolicy, Personality, Scheduler
 
 # linux/sched.h.
 POLICIES = {
@@ -105,22 +105,18 @@ class Attributes:
             raise system_failure(f"apply {what}", error, hint) from None
 
 
-def resolve(process: "Process", where: str) -> Attributes:
-    """Resolve what the process object at ``where`` says; InvalidError."""
+def resolve(process: "Process", linux: "Linux", source: str) -> Attributes:
+    """Resolve what the objects ``process`` and ``linux`` of ``source`` say; InvalidError."""
     made = Attributes()
     if process.scheduler is not None:
-        made.scheduling = _scheduling(process.scheduler, f"{where}.scheduler")
+        made.scheduling = _scheduling(process.scheduler, f"{source}: process.scheduler")
     if process.io_priority is not None:
-        made.io_priority = _io_priority(process.io_priority)
-    return made
-
-
-def resolve_linux(made: Attributes, linux: "Linux", where: str) -> None:
-    """Add to ``made`` what the linux object at ``where`` says; InvalidError."""
+        made.io_priority = IO_CLASSES[process.io_priority.io_class], process.io_priority.priority
     if linux.personality is not None:
-        made.personality = _persona(linux.personality, f"{where}.personality")
+        made.personality = _persona(linux.personality, f"{source}: linux.personality")
     if linux.memory_policy is not None:
-        made.memory_policy = _memory_policy(linux.memory_policy, f"{where}.memoryPolicy")
+        made.memory_policy = _memory_policy(linux.memory_policy, f"{source}: linux.memoryPolicy")
+    return made
 
 
 def _scheduling(wanted: "Scheduler", where: str) -> sched.Scheduling:
@@ -157,10 +153,6 @@ def _check_deadline(wanted: "Scheduler", where: str) -> None:
         _refuse(where, "runtime", "must not be longer than the deadline")
     if wanted.period and wanted.deadline > wanted.period:
         _refuse(where, "deadline", "must not be longer than the period")
-
-
-def _io_priority(wanted: "IOPriority") -> "tuple[int, int]":
-    return IO_CLASSES[wanted.io_class], wanted.priority
 
 
 def _persona(wanted: "Personality", where: str) -> int:
