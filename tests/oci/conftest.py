@@ -27,6 +27,7 @@ DIFFERENT = {
     "runc": {
         "test_a_listed_default_device_is_no_clash": "its own device rules keep it from its node",
         "test_propagation_of_the_root[rshared-shared:]": "leaves the root private",
+        "test_the_personality_is_set[LINUX32-i686]": "is older than linux.personality",
     },
     "crun": {
         "test_a_missing_source_is_refused": WORDS,
