@@ -7,6 +7,8 @@ from pathlib import Path
 
 # The end of a process that was told to end, and of the namespaces it held, takes a moment.
 PATIENCE_S = 3.0
+# Linux, include/linux/sched.h: a thread of the kernel; these come and go as it likes.
+_PF_KTHREAD = 0x00200000
 
 
 def look() -> set[str]:
@@ -39,11 +41,11 @@ def _processes() -> Iterator[str]:
             continue
         try:
             name = Path("/proc", entry, "comm").read_text().strip()
-            state = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[0]
+            fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue  # it ended meanwhile
         # A zombie has ended; when its parent asks for the exit code is the parent's affair.
-        if state != "Z":
+        if fields[0] != "Z" and not int(fields[6]) & _PF_KTHREAD:
             yield f"process {entry} ({name})"
 
 
