@@ -473,14 +473,18 @@ def test_propagation_of_a_mount(sh: Sh, runtime: Runtime, kind: str) -> None:
 @pytest.mark.parametrize(
     ("path", "mount"),
     [
-        ("mounts[6].options[0]", tmpfs("/mnt", "tmpcopyup")),
-        ("mounts[6].options[1]", bind("/tmp", "/mnt", "rbind", "idmap")),
+        ("mounts[6].options", bind("/tmp", "/mnt", "rbind", "tmpcopyup")),
+        ("mounts[6].options", tmpfs("/mnt", "idmap")),
+        ("mounts[6]", bind("/tmp", "/mnt", "rbind", "idmap")),
+        ("mounts[6].options", tmpfs("/mnt", "copy-symlink")),
+        ("mounts[6].options", bind("/tmp", "/mnt", "copy-symlink", "src-nofollow")),
+        ("mounts[6].options", bind("/tmp", "/mnt", "idmap=uids=0-1")),
         ("mounts[6].type", {"destination": "/mnt", "source": "x"}),
         ("mounts[6].source", {"destination": "/mnt", "type": "bind"}),
     ],
 )
 @pytest.mark.ours
-def test_a_mount_that_is_not_done_is_refused_by_its_path(
+def test_a_mount_that_makes_no_sense_is_refused_by_its_path(
     refusal: Refusal, path: str, mount: Config
 ) -> None:
     """One line names the option or the property."""

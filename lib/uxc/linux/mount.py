@@ -64,15 +64,53 @@ def _explained(error: OSError, context: int) -> OSError:
     return OSError(error.errno, line[2:] or error.strerror, error.filename)
 
 
-def clone_tree(path: str, recursive: bool, dir_fd: int = const.AT_FDCWD) -> int:
+def reconfigure(fd: int, options: "tuple[str, ...] | list[str]") -> None:
+    """Give the file system whose mount is behind ``fd`` other options (mount(8), ``remount``).
+
+    They are as for ``new_filesystem``; what they do not name stays. Raises OSError: EINVAL when
+    ``fd`` is not where something is mounted.
+    """
+    flags = const.FSPICK_CLOEXEC | const.FSPICK_EMPTY_PATH
+    context = syscall("fspick", fd, fd, b"\0", flags)
+    try:
+        for option in options:
+            key, equals, value = option.partition("=")
+            _configure(context, key, key, value if equals else None)
+        try:
+            syscall("fsconfig", fd, context, const.FSCONFIG_CMD_RECONFIGURE, None, None, 0)
+        except OSError as error:
+            raise _explained(error, context) from None
+    finally:
+        posix.close(context)
+
+
+def count_versions(fd: int, superblock: int) -> None:
+    """Have the file system mounted at ``fd`` count the changes of each file (``iversion``).
+
+    fsconfig(2) has no name for this flag; mount(2) has, and wants all that shall stay along with
+    it: ``superblock`` are the MS_* of those that are set. The attributes of the mount are lost and
+    have to be set anew. Leaves the process in the directory ``/``.
+    """
+    posix.fchdir(fd)
+    try:
+        flags = const.MS_REMOUNT | const.MS_I_VERSION | superblock
+        syscall("mount", fd, None, b".\0", None, flags, None)
+    finally:
+        posix.chdir("/")
+
+
+def clone_tree(
+    path: str, recursive: bool, dir_fd: int = const.AT_FDCWD, follow: bool = True
+) -> int:
     """Return an fd of a detached copy of the mount at ``path`` (a bind mount in the making).
 
     With ``path`` empty, of the mount behind ``dir_fd``. ``recursive`` takes along what is mounted
-    below.
+    below. Without ``follow`` a symbolic link at ``path`` is what will be mounted.
     """
     flags = const.OPEN_TREE_CLONE | posix.O_CLOEXEC
     flags |= const.AT_RECURSIVE if recursive else 0
     flags |= 0 if path else const.AT_EMPTY_PATH
+    flags |= 0 if follow else const.AT_SYMLINK_NOFOLLOW
     return syscall("open_tree", path or dir_fd, dir_fd, _text(path), flags)
 
 
@@ -83,6 +121,27 @@ def set_attributes(
     flags = const.AT_EMPTY_PATH | (const.AT_RECURSIVE if recursive else 0)
     attributes = _struct.pack("=4Q", set_, clear, propagation, 0)
     syscall("mount_setattr", fd, fd, b"\0", flags, attributes, len(attributes))
+
+
+def set_idmap(fd: int, user_namespace: int, recursive: bool = False) -> None:
+    """Show the files of the detached mount ``fd`` with other owners (MOUNT_ATTR_IDMAP).
+
+    ``user_namespace`` is an fd of one that maps from the ids on the disk to the ids to be seen.
+    Raises OSError, EINVAL for a file system that cannot do that (mount_setattr(2)).
+    """
+    flags = const.AT_EMPTY_PATH | (const.AT_RECURSIVE if recursive else 0)
+    attributes = _struct.pack("=4Q", const.MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
+    syscall("mount_setattr", fd, fd, b"\0", flags, attributes, len(attributes))
+
+
+def identity(fd: int) -> int:
+    """Return the number of the mount that ``fd`` is on, as in mountinfo (proc(5))."""
+    info = posix.open(f"/proc/thread-self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        text = posix.read(info, 4096)
+    finally:
+        posix.close(info)
+    return next(int(line[7:]) for line in text.splitlines() if line.startswith(b"mnt_id:"))
 
 
 def attach(mount: int, target: int) -> None:
@@ -123,6 +182,15 @@ def move_to_root(root: int) -> None:
     syscall("mount", "/", b".\0", b"/\0", None, const.MS_MOVE, None)
     posix.chroot(".")
     posix.chdir("/")
+
+
+def detach(fd: int) -> None:
+    """Detach the mount whose root is behind ``fd``; leaves the process in the directory ``/``."""
+    posix.fchdir(fd)
+    try:
+        syscall("umount2", fd, b".\0", const.MNT_DETACH)
+    finally:
+        posix.chdir("/")
 
 
 def unmount(path: str) -> None:

@@ -322,6 +322,7 @@ class Creation:
         around = self._open_surroundings()
         try:
             around.cgroups = self._cgroup.entrances(unified=not born_inside)
+            around.trees = process.open_trees(self._plan)
             cgroup_fd = self._cgroup.v2_fd if born_inside else -1
             self._process = process.spawn(self._plan, around, cgroup_fd)
         finally:

@@ -3,7 +3,8 @@
 import posix
 
 from uxc.errors import InvalidError, UxcError, system_failure
-from uxc.linux import mount, path, pty
+from uxc.linux import fds, mount, path, pty
+from uxc.oci import mountplan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,29 +28,75 @@ def wanted(plan: "Plan") -> bool:
     )
 
 
+def is_fifo(step: "DeviceStep") -> bool:
+    """Tell whether the node needs no privilege to make."""
+    return step.mode & _IS_TYPE == 0o010000
+
+
 def make_all(plan: "Plan", rootfs: "Rootfs") -> None:
     """Make the default devices and the listed ones, then the links; UxcError naming the node."""
     parents: dict[str, int] = {}
+    made = rootfs.trees.pop(mountplan.DEVICES_TREE, -1)
     try:
-        for step in plan.devices:
+        parents["/dev"] = rootfs.open_without_links("/dev", make=True)
+        if made >= 0:
+            # The kernel copies mounts out of attached ones only. Nobody sees it here, and it is
+            # gone before anybody could.
+            mount.attach(made, parents["/dev"])
+        for index, step in enumerate(plan.devices):
             parent, _, name = step.path.rpartition("/")
             if parent not in parents:
                 # Device nodes may only end up where the path says, not where a link in the image
                 # points to (CVE-2026-41579).
                 parents[parent] = rootfs.open_without_links(parent, make=True)
             try:
-                _make(step, parents[parent], name)
+                if made >= 0 and not is_fifo(step):
+                    _bind(step, parents[parent], name, made, str(index))
+                else:
+                    _make(step, parents[parent], name)
             except OSError as error:
                 raise system_failure(f"make the device {step.path}", error) from None
-        if "/dev" not in parents:
-            parents["/dev"] = rootfs.open_without_links("/dev", make=True)
         try:
+            if made >= 0:
+                mount.detach(made)
             _make_links(parents["/dev"])
         except OSError as error:
             raise system_failure("make a link in /dev", error) from None
     finally:
-        for fd in parents.values():
+        for fd in [made, *parents.values()]:
+            fds.close_quietly(fd)
+
+
+def _bind(step: "DeviceStep", parent: int, name: str, made: int, node: str) -> None:
+    """Mount the node ``node`` of the file system ``made`` on ``name``."""
+    try:
+        flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        posix.close(posix.open(name, flags, 0o644, dir_fd=parent))
+    except FileExistsError:
+        pass
+    target = path.open_without_links(parent, name)
+    try:
+        found = posix.fstat(target)
+        if _is_node(found, step):
+            return
+        if found.st_mode & _IS_TYPE != 0o100000 or found.st_size:
+            raise _other_kind(step)
+        fd = mount.clone_tree(node, recursive=False, dir_fd=made)
+        try:
+            mount.attach(fd, target)
+        finally:
             posix.close(fd)
+    finally:
+        posix.close(target)
+
+
+def _is_node(found: "posix.stat_result", step: "DeviceStep") -> bool:
+    rdev = posix.makedev(step.major, step.minor)
+    return found.st_mode & _IS_TYPE == step.mode & _IS_TYPE and found.st_rdev == rdev
+
+
+def _other_kind(step: "DeviceStep") -> InvalidError:
+    return InvalidError(f"{step.path} exists in the root file system and is another kind of file")
 
 
 def _make(step: "DeviceStep", parent: int, name: str) -> None:
@@ -57,11 +104,8 @@ def _make(step: "DeviceStep", parent: int, name: str) -> None:
     try:
         posix.mknod(name, step.mode, rdev, dir_fd=parent)
     except FileExistsError:
-        found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
-        if found.st_mode & _IS_TYPE != step.mode & _IS_TYPE or found.st_rdev != rdev:
-            raise InvalidError(
-                f"{step.path} exists in the root file system and is another kind of file"
-            ) from None
+        if not _is_node(posix.stat(name, dir_fd=parent, follow_symlinks=False), step):
+            raise _other_kind(step) from None
         return
     if step.uid or step.gid:
         posix.chown(name, step.uid, step.gid, dir_fd=parent, follow_symlinks=False)

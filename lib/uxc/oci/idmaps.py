@@ -11,12 +11,22 @@ from uxc.errors import InvalidError, SystemFailure, system_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from uxc.oci.plan import Maps
     from uxc.oci.spec_linux import IDMapping
 
 # The kernel takes a map in one write of less than a page (map_write()), and 340 lines of it.
 _MAX_BYTES = 4095
 _MAX_LINES = 340
+
+
+class Maps:
+    """Ranges of user and of group ids: (container, host, size) each, user_namespaces(7)."""
+
+    __slots__ = ("gids", "uids")
+
+    def __init__(self, uids: "list[IDMapping]", gids: "list[IDMapping]") -> None:
+        """Take the lists of config.json."""
+        self.uids = uids
+        self.gids = gids
 
 
 def lines(mappings: "list[IDMapping]") -> "list[tuple[int, int, int]]":
@@ -46,8 +56,11 @@ def root_of(mappings: "list[IDMapping]") -> int:
     return min(one.container_id for one in mappings)
 
 
-def write(pid: int, maps: "Maps") -> None:
-    """Write the maps of the new user namespace that ``pid`` is in; InvalidError, SystemFailure."""
+def write(pid: int, maps: Maps, where: str = "config.json: linux") -> None:
+    """Write the maps of the new user namespace that ``pid`` is in.
+
+    Raises InvalidError about the maps at ``where``, SystemFailure.
+    """
     for file, key, mappings in (
         ("uid_map", "uidMappings", maps.uids),
         ("gid_map", "gidMappings", maps.gids),
@@ -56,7 +69,7 @@ def write(pid: int, maps: "Maps") -> None:
         text = "\n".join(f"{inside} {outside} {size}" for inside, outside, size in entries)
         if len(text) > _MAX_BYTES or len(entries) > _MAX_LINES:
             raise InvalidError(
-                f"config.json: linux.{key}: are {len(entries)} separate ranges, {len(text)} bytes",
+                f"{where}.{key}: are {len(entries)} separate ranges, {len(text)} bytes",
                 f"the kernel takes at most {_MAX_LINES} ranges and {_MAX_BYTES} bytes",
             )
         path = f"/proc/{pid}/{file}"
@@ -69,12 +82,12 @@ def write(pid: int, maps: "Maps") -> None:
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise InvalidError(
-                    f"config.json: linux.{key}: the kernel takes no ranges that overlap"
+                    f"{where}.{key}: the kernel takes no ranges that overlap"
                 ) from None
             raise system_failure(f"write {path}", error) from None
 
 
-def become_root(maps: "Maps | None") -> None:
+def become_root(maps: Maps | None) -> None:
     """Become the root of the user namespace that this process is in; SystemFailure.
 
     Without ``maps``, of one that existed before: they are read from /proc. The caller's other

@@ -14,7 +14,7 @@ import sys
 
 from uxc.errors import InternalError, UxcError, system_failure
 from uxc.linux import const, fds, link, mount, ns, path, proc, pty
-from uxc.oci import devices, handshake, hooks, idmaps, program
+from uxc.oci import devices, handshake, hooks, idmaps, mounts, program
 from uxc.oci.lifecycle import ENDING
 from uxc.oci.rootfs import Rootfs
 from uxc.protocol import send_with_fds
@@ -238,8 +238,8 @@ def join(fd: int, flag: int) -> None:
 
 
 def _build(plan: "Plan", around: Surroundings) -> Rootfs:
-    rootfs = Rootfs(plan, around.layout)
-    rootfs.mount_all()
+    rootfs = Rootfs(plan, around.layout, around.trees)
+    mounts.make_all(rootfs)
     if devices.wanted(plan):
         devices.make_all(plan, rootfs)
     if plan.program is not None and plan.program.terminal:

@@ -6,14 +6,15 @@ here; a bundle that asks for what is not done is refused here, by its JSON path.
 
 from uxc.errors import InvalidError
 from uxc.linux import const
-from uxc.oci import capabilities, mountoptions
+from uxc.oci import capabilities, mountoptions, mountplan
+from uxc.oci.idmaps import Maps
 from uxc.oci.spec_linux import sysctl_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uxc.oci.attributes import Attributes
-    from uxc.oci.spec import Mount, Spec
-    from uxc.oci.spec_linux import Device, IDMapping, Linux
+    from uxc.oci.spec import Spec
+    from uxc.oci.spec_linux import Device, Linux
     from uxc.oci.spec_process import Process
 
 SOURCE = "config.json"
@@ -67,20 +68,6 @@ _LIMITS_MIPS = {
     "RLIMIT_NPROC": 8,
     "RLIMIT_MEMLOCK": 9,
 }
-
-
-class MountStep:
-    """One mount to make; ``kind`` is ``bind``, ``cgroup`` or a file system's name."""
-
-    __slots__ = ("destination", "index", "kind", "options", "source")
-
-    def __init__(self, index: int, kind: str, source: str, destination: str) -> None:
-        """Keep where in ``mounts`` it came from, for messages."""
-        self.index = index
-        self.kind = kind
-        self.source = source
-        self.destination = destination
-        self.options = mountoptions.Options([])
 
 
 class DeviceStep:
@@ -151,17 +138,6 @@ class ProgramPlan:
         self.initial_cpus, self.final_cpus = _affinity(process)
 
 
-class Maps:
-    """The ids of a new user namespace: (container, host, size) each, user_namespaces(7)."""
-
-    __slots__ = ("gids", "uids")
-
-    def __init__(self, uids: "list[IDMapping]", gids: "list[IDMapping]") -> None:
-        """Take the lists of config.json."""
-        self.uids = uids
-        self.gids = gids
-
-
 class Plan:
     """Everything that create does, except the cgroup."""
 
@@ -198,7 +174,9 @@ class Plan:
         self.rootfs = _rootfs(spec.root.path, bundle)
         self.readonly_root = spec.root.readonly
         self.propagation = mountoptions.PROPAGATIONS.get(linux.rootfs_propagation)
-        self.mounts = [_mount(index, mount, bundle) for index, mount in enumerate(spec.mounts)]
+        self.mounts = [
+            mountplan.resolve(index, one, bundle, linux) for index, one in enumerate(spec.mounts)
+        ]
         self.masked_paths = linux.masked_paths
         self.readonly_paths = linux.readonly_paths
         self.devices = _devices(linux.devices)
@@ -244,7 +222,17 @@ class Plan:
     @property
     def takes_time(self) -> bool:
         """Whether the making waits for other programs, or for disks that may hang."""
-        return self.meets or self.user_namespace or bool(self.hooks.poststop)
+        return self.meets or self.wants_trees or bool(self.hooks.poststop)
+
+    @property
+    def wants_trees(self) -> bool:
+        """Whether the maker has to open mounts for the child (``trees.open_trees``)."""
+        return self.user_namespace or any(step.options.idmap for step in self.mounts)
+
+    @property
+    def shares_mounts(self) -> bool:
+        """Whether the container is in the mount namespace of its maker."""
+        return not (self.new_flags & const.CLONE_NEWNS or self.joins(const.CLONE_NEWNS))
 
     def joins(self, flag: int) -> bool:
         """Tell whether the container joins an existing namespace of this type."""
@@ -256,7 +244,6 @@ def refuse_unsupported(spec: "Spec") -> None:
     linux, process = spec.linux, spec.process
     given: list[tuple[str, object]] = [
         ("linux.netDevices", linux.net_devices),
-        ("linux.mountLabel", linux.mount_label),
         ("linux.intelRdt", linux.intel_rdt),
     ]
     if process is not None:
@@ -267,6 +254,7 @@ def refuse_unsupported(spec: "Spec") -> None:
     for path, value in given:
         if value:
             raise InvalidError(f"{SOURCE}: {path}: is not supported")
+    mountplan.check_label(linux.mount_label)
     if linux.namespace("mount") is None:
         raise InvalidError(
             f"{SOURCE}: linux.namespaces: a container without a mount namespace is not supported"
@@ -365,37 +353,6 @@ def _maps(linux: "Linux") -> "Maps | None":
 def _rootfs(path: str, bundle: str) -> str:
     # Not looked at here: a file system that hangs must hang nobody but the container.
     return path if path.startswith("/") else f"{bundle}/{path}"
-
-
-def _mount(index: int, mount: "Mount", bundle: str) -> MountStep:
-    where = f"{SOURCE}: mounts[{index}]"
-    if mount.uid_mappings or mount.gid_mappings:
-        raise InvalidError(f"{where}.uidMappings: is not supported")
-    try:
-        options = mountoptions.Options(mount.options)
-    except ValueError as error:
-        at = error.args[0]
-        raise InvalidError(
-            f"{where}.options[{at}]: '{mount.options[at]}' is not supported"
-        ) from None
-    for text in (mount.destination, mount.source, *options.data):
-        _strings([text], where)
-    source = mount.source
-    if options.bind or mount.type == "bind":
-        kind = "bind"
-        if not source:
-            raise InvalidError(f"{where}.source: is missing: a bind mount needs one")
-        if not source.startswith("/"):
-            source = f"{bundle}/{source}"
-    elif mount.type in ("cgroup", "cgroup2"):
-        kind = "cgroup"
-    elif mount.type:
-        kind = mount.type
-    else:
-        raise InvalidError(f"{where}.type: is missing, and no option says bind or rbind")
-    step = MountStep(index, kind, source, mount.destination)
-    step.options = options
-    return step
 
 
 def _devices(listed: "list[Device]") -> "list[DeviceStep]":

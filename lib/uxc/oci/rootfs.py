@@ -9,12 +9,13 @@ import posix
 
 from uxc.errors import InvalidError, UxcError, system_failure
 from uxc.linux import const, mount, path
-from uxc.oci import cgroupmount
+from uxc.oci import mountplan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uxc.oci.cgroup.layout import Layout
-    from uxc.oci.plan import MountStep, Plan
+    from uxc.oci.mountplan import MountStep
+    from uxc.oci.plan import Plan
 
 # What may be mounted over in procfs: files that lxcfs and its kin replace. Anything else there
 # steers the kernel or this runtime's own writes (CVE-2019-16884, CVE-2019-19921, CVE-2023-28642).
@@ -37,28 +38,65 @@ _NULL_RDEV = posix.makedev(1, 3)
 class Rootfs:
     """The root of the container while it is put together."""
 
-    __slots__ = ("_layout", "_plan", "_proc_devices", "fd", "terminals")
+    __slots__ = (
+        "_covers_old_root",
+        "_proc_devices",
+        "fd",
+        "layout",
+        "own_devices",
+        "plan",
+        "terminals",
+        "trees",
+    )
 
-    def __init__(self, plan: "Plan", layout: "Layout") -> None:
-        """Attach a copy of the bundle's root to itself; ``fd`` is its directory."""
-        self._plan = plan
-        self._layout = layout
+    def __init__(
+        self, plan: "Plan", layout: "Layout", trees: "dict[int, int] | None" = None
+    ) -> None:
+        """Attach a copy of the bundle's root to itself; ``fd`` is its directory.
+
+        ``trees`` are what the parent opened (``trees.open_trees``); they are used up.
+        """
+        self.plan = plan
+        self.layout = layout
+        self.trees = dict(trees or {})
         self._proc_devices: set[int] = set()
+        # File systems that nobody but the container uses.
+        self.own_devices: set[int] = set()
         # The devpts instance that the bundle mounts, for the console; -1 without one.
         self.terminals = -1
+        self._covers_old_root = False
         try:
-            if not plan.joins(const.CLONE_NEWNS):
-                self._set_propagation()
-            place = _open_root(plan.rootfs)
-            # What is mounted below the root belongs to it.
-            self.fd = mount.clone_tree(plan.rootfs, recursive=True)
-            if plan.propagation is not None and plan.propagation[0] == const.MS_SHARED:
-                # pivot_root(2) wants neither the new root nor its parent shared.
-                mount.set_attributes(self.fd, propagation=const.MS_PRIVATE)
-            mount.attach(self.fd, place)
-            posix.close(place)
+            self.fd = self.trees.pop(mountplan.ROOT_TREE, -1)
+            if not plan.shares_mounts:
+                self._attach_root()
         except OSError as error:
             raise system_failure("mount the root file system", error) from None
+
+    def _attach_root(self) -> None:
+        """Attach the root to itself, where hooks look for it."""
+        plan = self.plan
+        if plan.new_flags & const.CLONE_NEWNS:
+            self._set_propagation()
+        flags = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+        try:
+            place = posix.open(plan.rootfs, flags)
+        except PermissionError:
+            if self.fd < 0 or not plan.new_flags & const.CLONE_NEWNS:
+                raise
+            # The root of a user namespace may have no way to it; any place serves for the pivot.
+            place = posix.open("/", flags)
+            self._covers_old_root = True
+        except OSError as error:
+            reason = (error.strerror or "").lower()
+            raise InvalidError(f"config.json: root.path: {plan.rootfs}: {reason}") from None
+        if self.fd < 0:
+            # What is mounted below the root belongs to it.
+            self.fd = mount.clone_tree(plan.rootfs, recursive=True)
+        if plan.propagation is not None and plan.propagation[0] == const.MS_SHARED:
+            # pivot_root(2) wants neither the new root nor its parent shared.
+            mount.set_attributes(self.fd, propagation=const.MS_PRIVATE)
+        mount.attach(self.fd, place)
+        posix.close(place)
 
     def _set_propagation(self) -> None:
         """Keep our mounts from the host.
@@ -66,16 +104,16 @@ class Rootfs:
         As slaves the mounts still learn what the host unmounts. With ``shared`` nothing changes
         but the mount that holds the root, where a copy of the root would show up on the host.
         """
-        kind = self._plan.propagation[0] if self._plan.propagation else const.MS_SLAVE
-        if kind == const.MS_SHARED:
+        kind = self.plan.propagation[0] if self.plan.propagation else const.MS_SLAVE
+        if kind == const.MS_SHARED and not self.plan.user_namespace:
             self._make_parent_private()
-        elif kind == const.MS_SLAVE:
+        elif kind in (const.MS_SLAVE, const.MS_SHARED):
             mount.set_propagation("/", const.MS_SLAVE)
         else:
             mount.set_propagation("/", const.MS_PRIVATE)
 
     def _make_parent_private(self) -> None:
-        place = self._plan.rootfs
+        place = self.plan.rootfs
         while True:
             try:
                 mount.set_propagation(place, const.MS_PRIVATE, recursive=False)
@@ -86,82 +124,66 @@ class Rootfs:
                     raise
             place = place.rstrip("/").rpartition("/")[0] or "/"
 
-    def mount_all(self) -> None:
-        """Make the bundle's mounts in their order; UxcError naming the one that failed."""
-        for step in self._plan.mounts:
-            try:
-                if step.kind == "bind":
-                    self._bind(step)
-                elif step.kind == "cgroup":
-                    cgroupmount.mount_cgroups(step, self._layout, self._plan, self._attach)
-                else:
-                    self._mount(step)
-            except OSError as error:
-                what = f"mount {step.source or step.kind} on {step.destination}"
-                raise system_failure(f"{what} (mounts[{step.index}])", error) from None
-
-    def _bind(self, step: "MountStep") -> None:
-        fd = mount.clone_tree(step.source, step.options.recursive_bind)
-        try:
-            self._attach(fd, step, path.is_directory(fd))
-        finally:
-            posix.close(fd)
-
-    def _mount(self, step: "MountStep") -> None:
-        options = step.options.data
-        if step.options.read_only:
-            options = ["ro", *options]
-        fd = mount.new_filesystem(
-            step.kind, step.source or step.kind, options, step.options.change.set
-        )
-        try:
-            if step.kind == "proc":
-                self._proc_devices.add(posix.fstat(fd).st_dev)
-            self._attach(fd, step, directory=True)
-        except BaseException:
-            posix.close(fd)
-            raise
-        if step.kind == "devpts" and step.destination.rstrip("/") == "/dev/pts":
-            self.terminals = fd
-        else:
-            posix.close(fd)
-
-    def _attach(self, fd: int, step: "MountStep", directory: bool) -> None:
+    def attach(self, fd: int, step: "MountStep", directory: bool) -> None:
         """Give the detached mount ``fd`` its attributes and put it in its place."""
-        options = step.options
-        if options.recursive_change:
-            change = options.recursive_change
+        if step.kind == "bind":
+            self.set_attributes(fd, step)
+        elif step.options.recursive_change:
+            change = step.options.recursive_change
             mount.set_attributes(fd, change.set, change.clear, recursive=True)
-        if step.kind == "bind" and options.change:
-            mount.set_attributes(fd, options.change.set, options.change.clear)
-        target = self._open_target(step, directory)
+        target = self._open_target(step, directory, fd)
         try:
+            is_root = _same(target, self.fd)
             mount.attach(fd, target)
         finally:
             posix.close(target)
-        for propagation, recursive in options.propagation:
+        self.set_propagation(fd, step)
+        if is_root:
+            # What comes now is to be below it.
+            posix.dup2(fd, self.fd, inheritable=False)
+
+    def set_attributes(self, fd: int, step: "MountStep") -> None:
+        """Set and clear what the options name, first in all mounts below, then in this one."""
+        for change, recursive in (
+            (step.options.recursive_change, True),
+            (step.options.change, False),
+        ):
+            if change:
+                mount.set_attributes(fd, change.set, change.clear, recursive=recursive)
+
+    def set_propagation(self, fd: int, step: "MountStep") -> None:
+        """Give the mount ``fd`` the propagation types that the options name."""
+        for propagation, recursive in step.options.propagation:
             mount.set_attributes(fd, propagation=propagation, recursive=recursive)
 
-    def _open_target(self, step: "MountStep", directory: bool) -> int:
-        destination = step.destination
-        if step.kind in ("proc", "sysfs"):
+    def _open_target(self, step: "MountStep", directory: bool, fd: int) -> int:
+        place = step.place
+        if place in ("/proc", "/sys") or step.kind in ("proc", "sysfs"):
             # A /proc that leads elsewhere would take the masks and our own writes along
             # (CVE-2019-19921).
-            target = self.open_without_links(destination, make=True)
+            if place == "/proc" or step.kind == "proc":
+                self._note_procfs(step, fd)
+            return self.open_without_links(place, make=True)
+        if step.options.destination_nofollow:
+            target = path.open_in_root(self.fd, step.destination, posix.O_PATH | posix.O_NOFOLLOW)
         else:
-            target = path.make_in_root(self.fd, destination, directory)
-            if posix.fstat(target).st_dev in self._proc_devices:
-                self._check_proc_overlay(step, target)
+            target = path.make_in_root(self.fd, step.destination, directory)
+        if posix.fstat(target).st_dev in self._proc_devices and place not in _PROC_OVERLAYS:
+            posix.close(target)
+            raise InvalidError(
+                f"config.json: mounts[{step.index}].destination: '{step.destination}' must not be "
+                "mounted over: it is inside /proc"
+            )
         return target
 
-    def _check_proc_overlay(self, step: "MountStep", target: int) -> None:
-        if "/" + step.destination.strip("/") in _PROC_OVERLAYS:
-            return
-        posix.close(target)
-        raise InvalidError(
-            f"config.json: mounts[{step.index}].destination: '{step.destination}' must not be "
-            "mounted over: it is inside /proc"
-        )
+    def _note_procfs(self, step: "MountStep", fd: int) -> None:
+        """Refuse a false /proc: masks and whoever reads it would be deceived (CVE-2019-16884)."""
+        device = posix.fstat(fd).st_dev
+        if step.kind != "proc" and device != posix.stat("/proc").st_dev:
+            raise InvalidError(
+                f"config.json: mounts[{step.index}]: what is mounted on /proc must be a procfs"
+            )
+        self._proc_devices.add(device)
 
     def open_without_links(self, place: str, make: bool = False) -> int:
         """Open the directory ``place``, no part of which may be a symbolic link.
@@ -187,7 +209,7 @@ class Rootfs:
         """Hide ``maskedPaths``: directories below an empty one, files below /dev/null."""
         empty = null = -1
         try:
-            for place in self._plan.masked_paths:
+            for place in self.plan.masked_paths:
                 target = self._open_existing(place)
                 if target < 0:
                     continue
@@ -217,7 +239,7 @@ class Rootfs:
 
     def make_paths_readonly(self) -> None:
         """Apply ``readonlyPaths``: each becomes a read-only mount of itself."""
-        for place in self._plan.readonly_paths:
+        for place in self.plan.readonly_paths:
             target = self._open_existing(place)
             if target < 0:
                 continue
@@ -249,26 +271,28 @@ class Rootfs:
     def enter(self, pivot: bool) -> None:
         """Make this the root directory of the process; SystemFailure."""
         try:
-            if not pivot:
-                mount.move_to_root(self.fd)
-            elif self._plan.joins(const.CLONE_NEWNS):
-                # The mount namespace is somebody else's as well: its root stays.
+            own = bool(self.plan.new_flags & const.CLONE_NEWNS)
+            if not own or (self._covers_old_root and not pivot):
+                # The mount namespace is somebody else's as well, and its root stays; or the root
+                # is where MS_MOVE would bring it.
                 posix.fchdir(self.fd)
                 posix.chroot(".")
+            elif not pivot:
+                mount.move_to_root(self.fd)
             else:
                 mount.pivot_to(self.fd)
-            if self._plan.propagation is not None:
-                mount.set_propagation("/", *self._plan.propagation)
+            if self.plan.propagation is not None:
+                mount.set_propagation("/", *self.plan.propagation)
         except OSError as error:
             raise system_failure("enter the root file system", error) from None
 
 
-def _open_root(place: str) -> int:
-    try:
-        return posix.open(place, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise InvalidError(f"config.json: root.path: {place}: {reason}") from None
+def _same(one: int, other: int) -> bool:
+    """Tell whether two descriptors are of one file in one mount."""
+    a, b = posix.fstat(one), posix.fstat(other)
+    if (a.st_dev, a.st_ino) != (b.st_dev, b.st_ino):
+        return False
+    return mount.identity(one) == mount.identity(other)
 
 
 def open_null() -> int:
