@@ -42,6 +42,8 @@ def options_of(call: "Call") -> "CreateOptions":
     from uxc import files
     from uxc.oci import creation
 
+    if call.globals.get("cgroup-manager") == "disabled":
+        call.warning("--cgroup-manager disabled: there is a cgroup all the same, to kill by")
     given = call.options
     bundle = creation.absolute(given.get("bundle") or posix.getcwd())
     options = creation.CreateOptions(call.root, call.id, bundle, call.paths.seccomp_dir)
@@ -57,6 +59,7 @@ def options_of(call: "Call") -> "CreateOptions":
     options.listen_fds = listen_fds()
     options.no_pivot = "no-pivot" in given
     options.no_new_keyring = "no-new-keyring" in given
+    options.notifies = b"NOTIFY_SOCKET" in posix.environ
     options.cgroup_parent = call.paths.cgroup_parent
     return options
 

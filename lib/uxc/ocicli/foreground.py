@@ -7,10 +7,11 @@ import select
 
 from uxc.errors import EXIT_OK, UxcError
 from uxc.linux import fds, proc, pty
-from uxc.oci import creation, lifecycle
+from uxc.oci import creation, lifecycle, notify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from uxc.oci.notify import Listener
     from uxc.oci.state import State
     from uxc.ocicli.call import Call
 
@@ -40,8 +41,11 @@ def run(options: creation.CreateOptions, detached: bool, kept: bool, call: "Call
             terminal.receive()
         for warning in state.warnings:
             call.warning(warning)
+        listener = notify.Listener(state.directory) if options.notifies else None
         try:
             lifecycle.start(options.root, options.id)
+            if listener is not None:
+                _forward(listener, state, detached)
         except UxcError:
             lifecycle.delete(options.root, options.id, force=True)
             raise
@@ -52,8 +56,24 @@ def run(options: creation.CreateOptions, detached: bool, kept: bool, call: "Call
         if terminal is not None:
             terminal.close()
     if not kept:
-        lifecycle.delete(options.root, options.id, force=True)
+        for warning in lifecycle.delete(options.root, options.id, force=True):
+            call.warning(warning)
     return code
+
+
+def _forward(listener: "Listener", state: "State", detached: bool) -> None:
+    """Tell the supervisor when the container is ready; in a process apart if we wait for its end.
+
+    The supervisor is to watch the container's process when we leave, and us as long as we stay.
+    """
+    if detached:
+        listener.forward(notify.address(), state.pid, state.start_time)
+    elif posix.fork() == 0:
+        try:
+            listener.forward(notify.address(), state.pid, state.start_time, posix.getppid())
+        finally:
+            posix._exit(0)
+    listener.close()
 
 
 def _wants_terminal(options: creation.CreateOptions) -> bool:

@@ -18,9 +18,13 @@ COMMANDS = (
     "exec",
     "kill",
     "list",
+    "pause",
+    "ps",
+    "resume",
     "run",
     "start",
     "state",
+    "update",
 )
 
 

@@ -136,15 +136,29 @@ def update(group: Cgroup, resources: "Resources", layout: "Layout") -> "list[str
     wanted = {limit.controller for limit in writes if limit.version == 2} - {"cgroup"}
     if wanted:
         _enable(layout, group.relative, wanted)
+    enter(group, writes, layout)
+    _apply(group, layout, writes)
+    return warnings
+
+
+def enter(group: Cgroup, writes: "list[Limit]", layout: "Layout") -> None:
+    """Take a container that runs into the v1 hierarchies that ``writes`` are for; SystemFailure."""
     for limit in writes:
         if limit.version == 1:
             mount = layout.mount_of(limit.controller)
             if mount not in group.joined:
                 _join_hierarchy(group, mount, limit.controller)
                 for pid in group.processes():
-                    write(f"{mount}/{group.relative}/cgroup.procs", str(pid))
-    _apply(group, layout, writes)
-    return warnings
+                    _move(pid, f"{mount}/{group.relative}/cgroup.procs")
+
+
+def _move(pid: int, path: str) -> None:
+    try:
+        tree.write(path, str(pid))
+    except OSError as error:
+        # Ended since it was listed.
+        if error.errno != errno.ESRCH:
+            cannot_write(error, str(pid), "")
 
 
 def _check_memory(group: Cgroup, limit: int, layout: "Layout", where: str) -> None:

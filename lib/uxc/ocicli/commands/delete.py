@@ -14,6 +14,7 @@ OPERANDS = (1, 1)
 
 
 def run(call: "Call") -> int:
-    """Delete the container, with --force also one that runs."""
-    lifecycle.delete(call.root, call.id, "force" in call.options)
+    """Delete the container, with --force also one that runs, and pass on what hooks failed."""
+    for warning in lifecycle.delete(call.root, call.id, "force" in call.options):
+        call.warning(warning)
     return EXIT_OK

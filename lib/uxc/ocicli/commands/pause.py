@@ -1,0 +1,18 @@
+"""``pause``: stop all processes of a container."""
+
+from uxc.errors import EXIT_OK
+from uxc.oci import control
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uxc.ocicli.call import Call
+
+OPTIONS: "dict[str, str]" = {}
+SHORT: "dict[str, str]" = {}
+OPERANDS = (1, 1)
+
+
+def run(call: "Call") -> int:
+    """Return once all are stopped."""
+    control.pause(call.root, call.id)
+    return EXIT_OK
