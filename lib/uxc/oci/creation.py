@@ -41,6 +41,7 @@ class CreateOptions:
         "may_wait",
         "no_new_keyring",
         "no_pivot",
+        "notifies",
         "pid_file",
         "pidfd_socket",
         "prepare",
@@ -68,6 +69,8 @@ class CreateOptions:
         self.preserve_fds = 0
         self.no_pivot = False
         self.no_new_keyring = False
+        # Whether the program gets a socket to say that it is ready: see ``notify``.
+        self.notifies = False
         self.stdio = (0, 1, 2)
         self.cgroup_parent = "uxc"
         # Without, WouldWaitError says that the caller, who lives on, would be kept waiting.
@@ -139,6 +142,10 @@ class Creation:
         self.state = state = State(options.root, options.id)
         state.bundle = absolute(options.bundle)
         self._config = read_config(options)
+        if options.notifies:
+            from uxc.oci import notify
+
+            self._config = notify.with_socket(self._config, state.directory)
         self._spec: Spec = spec.parse(self._config)
         _, available, _ = caps.get()
         self._plan: Plan = plan.Plan(self._spec, state.bundle, available, state.warnings)
@@ -205,6 +212,10 @@ class Creation:
         """Make cgroup and first process, which goes on by itself; UxcError."""
         try:
             self.state.save_config(self._config)
+            if self._options.notifies:
+                from uxc.oci import notify
+
+                notify.make_directory(self.state.directory)
         except OSError as error:
             raise system_failure("keep the configuration", error) from None
         self._cgroup = self._cgroup_plan.create()

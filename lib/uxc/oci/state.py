@@ -263,8 +263,18 @@ def remove(state: State) -> None:
         return
     # The record goes last: as long as it is there, everything else can still be found.
     for name in sorted(names, key=lambda name: name == _RECORD):
-        posix.unlink(f"{state.directory}/{name}")
+        _remove(f"{state.directory}/{name}")
     posix.rmdir(state.directory)
+
+
+def _remove(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except IsADirectoryError:
+        # Made for a container that says when it is ready (``notify``); sockets are in it.
+        for name in posix.listdir(path):
+            posix.unlink(f"{path}/{name}")
+        posix.rmdir(path)
 
 
 def timestamp() -> str:
