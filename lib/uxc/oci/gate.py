@@ -125,11 +125,17 @@ def frozen_cgroup(directory: str) -> str:
     It is not any more when it was started, or was thawed by somebody else, or has died.
     """
     cgroup = _read(f"{directory}/{FROZEN}")
-    if not cgroup:
-        return ""
+    return cgroup if cgroup and holds_frozen(cgroup) else ""
+
+
+def holds_frozen(cgroup: str) -> bool:
+    """Tell whether there are processes in the v2 cgroup, and they are frozen; SystemFailure.
+
+    A killed one leaves the cgroup frozen, and empty.
+    """
     words = _read(f"{cgroup}/cgroup.events").split()
     events = dict(zip(words[::2], words[1::2], strict=True))
-    return cgroup if events.get("frozen") == events.get("populated") == "1" else ""
+    return events.get("frozen") == events.get("populated") == "1"
 
 
 def thaw(directory: str) -> bool:

@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from uxc.oci.cgroup.group import Cgroup
     from uxc.oci.spec import Hooks
 
 _DEATH_PATIENCE_MS = 10_000
@@ -109,7 +110,7 @@ def finish_start(root: str, container_id: str) -> None:
             raise UxcError(report.decode(errors="replace"))
         hooks.run("poststart", _hooks(state).poststart, _text(state, "running"))
     except UxcError:
-        _end(state)
+        _end(state, "running")
         raise
 
 
@@ -166,13 +167,17 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool = False)
 
 
 def _kill_all(state: State, signal: int) -> None:
-    from uxc.oci.cgroup import group
-
-    assert state.cgroup is not None
-    cgroup = group.load(state.cgroup)
+    cgroup = _load_cgroup(state)
     if state.status() == "stopped" and not cgroup.processes():
         raise ConflictError("container not running")
     cgroup.kill_all(signal)
+
+
+def _load_cgroup(state: State) -> "Cgroup":
+    from uxc.oci.cgroup import group
+
+    assert state.cgroup is not None
+    return group.load(state.cgroup)
 
 
 def delete(root: str, container_id: str, force: bool = False) -> "list[str]":
@@ -201,13 +206,13 @@ def delete(root: str, container_id: str, force: bool = False) -> "list[str]":
                 f"cannot delete container {container_id} that is not stopped: {status}"
             )
         if status != "stopped":
-            _end(state)
+            _end(state, status)
         return clean_up(state)
     finally:
         posix.close(lock)
 
 
-def _end(state: State) -> None:
+def _end(state: State, status: str) -> None:
     """Kill the first process and wait until it is gone; SystemFailure when it stays."""
     try:
         pidfd = pid.pidfd_of(state.pid, state.start_time)
@@ -215,9 +220,9 @@ def _end(state: State) -> None:
         return
     try:
         pid.send_signal(pidfd, _signal.SIGKILL)
-        if state.status() == "paused":
+        if status == "paused":
             # Only the v1 freezer holds SIGKILL back.
-            _kill_all(state, _signal.SIGKILL)
+            _load_cgroup(state).kill_all()
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         if not poll.poll(_DEATH_PATIENCE_MS):
@@ -239,9 +244,7 @@ def clean_up(state: State) -> "list[str]":
     # What they are is on record only as long as there is one.
     after = _hooks(state).poststop if state.poststop and state.has_config else []
     if state.cgroup is not None:
-        from uxc.oci.cgroup import group
-
-        cgroup = group.load(state.cgroup)
+        cgroup = _load_cgroup(state)
         cgroup.kill_all()
         cgroup.remove()
     try:

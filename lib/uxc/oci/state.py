@@ -11,7 +11,7 @@ import time
 from uxc import files, jsontext
 from uxc.errors import ConflictError, system_failure
 from uxc.linux import pid as processes
-from uxc.oci.gate import check_id, frozen_cgroup, lock, missing, open_gate
+from uxc.oci.gate import check_id, frozen_cgroup, holds_frozen, lock, missing, open_gate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,13 +130,11 @@ class State:
     def _is_frozen(self) -> bool:
         if self.cgroup is None:
             return False
+        if self.cgroup["unified"]:
+            return holds_frozen(f"{self.cgroup['unified']}/{self.cgroup['path']}")
         from uxc.oci.cgroup import group
 
-        cgroup = group.load(self.cgroup)
-        try:
-            return cgroup.frozen()
-        finally:
-            cgroup.close()
+        return group.load(self.cgroup).frozen()
 
     def document(self, status: str = "") -> "dict[str, Any]":
         """Return the OCI state object (runtime.md, "State"), with runc's additions.
