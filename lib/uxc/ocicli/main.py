@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     "create",
     "delete",
+    "events",
     "exec",
     "kill",
     "list",
