@@ -414,8 +414,6 @@ def test_the_pidfd_socket_gets_the_first_process(
         ("process.apparmorProfile", process(apparmorProfile="x")),
         ("process.selinuxLabel", process(selinuxLabel="x")),
         ("process.ioPriority", process(ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 0})),
-        ("process", lambda config: config.pop("process")),
-        ("hooks.poststop", lambda config: config.update(hooks={"poststop": [{"path": "/x"}]})),
     ],
 )
 @pytest.mark.ours
