@@ -161,9 +161,27 @@ def _debian() -> str:
     return "" if DEBIAN_BUNDLE.is_dir() else "tests/run has not made the Debian bundle"
 
 
+@_probe("apparmor")
+def _apparmor() -> str:
+    try:
+        active = Path("/sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
+    except FileNotFoundError:
+        active = False
+    if not active:
+        return "AppArmor is not active in this kernel"
+    return "" if shutil.which("apparmor_parser") else "apparmor_parser is not installed"
+
+
+@_probe("selinux")
+def _selinux() -> str:
+    active = "\tselinuxfs\n" in Path("/proc/filesystems").read_text()
+    return "" if active else "SELinux is not active in this kernel"
+
+
 def _on_path(program: str) -> str:
     return "" if shutil.which(program) else f"{program} is not installed"
 
 
-for _name in ("crun", "runc", "umoci", "dnsmasq", "busybox", "shellcheck", "ip"):
+PROGRAMS = "crun runc umoci dnsmasq busybox shellcheck ip podman containerd".split()
+for _name in PROGRAMS:
     _probe(_name)(functools.partial(_on_path, _name))

@@ -123,6 +123,8 @@ def _run(plan: "Plan", around: Surroundings) -> int:
     hooks.run("createContainer", plan.hooks.create_container, creating)
     _set_names_and_settings(plan)
     what = plan.program
+    if what is not None and what.labels is not None:
+        what.labels.apply()
     cwd = -1 if what is None else program.open_directory(rootfs.fd, what.cwd)
     rootfs.make_paths_readonly()
     rootfs.mask()

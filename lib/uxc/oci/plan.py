@@ -13,6 +13,7 @@ from uxc.oci.spec_linux import sysctl_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uxc.oci.attributes import Attributes
+    from uxc.oci.lsm import Labels
     from uxc.oci.spec import Spec
     from uxc.oci.spec_linux import Device, Linux
     from uxc.oci.spec_process import Process
@@ -98,6 +99,7 @@ class ProgramPlan:
         "final_cpus",
         "gid",
         "initial_cpus",
+        "labels",
         "limits",
         "no_new_privileges",
         "oom_score_adj",
@@ -134,6 +136,7 @@ class ProgramPlan:
         self.no_new_privileges = process.no_new_privileges
         self.sets = _capability_sets(process, available, warnings)
         self.attributes = _attributes(process, linux)
+        self.labels = _labels(process)
         # For a program that joins the container: before and after it enters the cgroup.
         self.initial_cpus, self.final_cpus = _affinity(process)
 
@@ -147,7 +150,6 @@ class Plan:
         "hooks",
         "hostname",
         "joined",
-        "labels_exec",
         "maps",
         "masked_paths",
         "mounts",
@@ -198,9 +200,11 @@ class Plan:
         self.net_devices = linux.net_devices
         # None: nothing can be started, and a child that waits stands for the container.
         self.program = None if process is None else ProgramPlan(process, linux, available, warnings)
-        self.labels_exec = process is not None and bool(
-            process.apparmor_profile or process.selinux_label
-        )
+
+    @property
+    def labels_exec(self) -> bool:
+        """Whether a security module labels the program at its execve."""
+        return self.program is not None and self.program.labels is not None
 
     @property
     def wants_terminal(self) -> bool:
@@ -241,16 +245,11 @@ class Plan:
 
 def refuse_unsupported(spec: "Spec") -> None:
     """Raise InvalidError, naming the JSON path, for a property that this runtime does not do."""
-    linux, process = spec.linux, spec.process
+    linux = spec.linux
     given: list[tuple[str, object]] = [
         ("linux.netDevices", linux.net_devices),
         ("linux.intelRdt", linux.intel_rdt),
     ]
-    if process is not None:
-        given += [
-            ("process.apparmorProfile", process.apparmor_profile),
-            ("process.selinuxLabel", process.selinux_label),
-        ]
     for path, value in given:
         if value:
             raise InvalidError(f"{SOURCE}: {path}: is not supported")
@@ -328,6 +327,15 @@ def _attributes(process: "Process", linux: "Linux") -> "Attributes | None":
     from uxc.oci import attributes
 
     return attributes.resolve(process, linux, SOURCE)
+
+
+def _labels(process: "Process") -> "Labels | None":
+    if not (process.apparmor_profile or process.selinux_label):
+        return None
+    from uxc.oci import lsm
+
+    lsm.check(process, f"{SOURCE}: process")
+    return lsm.Labels(process)
 
 
 def _affinity(process: "Process") -> "tuple[list[int], list[int]]":
