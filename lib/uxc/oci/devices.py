@@ -38,17 +38,17 @@ def make_all(plan: "Plan", rootfs: "Rootfs") -> None:
     parents: dict[str, int] = {}
     made = rootfs.trees.pop(mountplan.DEVICES_TREE, -1)
     try:
-        parents["/dev"] = rootfs.open_without_links("/dev", make=True)
+        for parent in ("/dev", *(step.path.rpartition("/")[0] for step in plan.devices)):
+            if parent not in parents:
+                # Device nodes may only end up where the path says, not where a link in the image
+                # points to (CVE-2026-41579).
+                parents[parent] = rootfs.open_without_links(parent, make=True)
         if made >= 0:
             # The kernel copies mounts out of attached ones only. Nobody sees it here, and it is
             # gone before anybody could.
             mount.attach(made, parents["/dev"])
         for index, step in enumerate(plan.devices):
             parent, _, name = step.path.rpartition("/")
-            if parent not in parents:
-                # Device nodes may only end up where the path says, not where a link in the image
-                # points to (CVE-2026-41579).
-                parents[parent] = rootfs.open_without_links(parent, make=True)
             try:
                 if made >= 0 and not is_fifo(step):
                     _bind(step, parents[parent], name, made, str(index))

@@ -202,7 +202,7 @@ class Rootfs:
             return path.open_without_links(self.fd, relative, flags)
         except OSError as error:
             if error.errno != errno.ELOOP:
-                raise
+                raise system_failure(f"open {place} in the root file system", error) from None
         raise InvalidError(f"{place} in the root file system must not be a symbolic link")
 
     def mask(self) -> None:

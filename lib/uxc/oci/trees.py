@@ -103,7 +103,7 @@ def _make_devices(plan: "Plan", spaces: "_Spaces") -> int:
     container shall see.
     """
     try:
-        options = ("mode=700", f"nr_inodes={len(plan.devices) + 2}", "nr_blocks=1")
+        options = ("mode=711", f"nr_inodes={len(plan.devices) + 2}", "nr_blocks=1")
         fd = mount.new_filesystem("tmpfs", "devices", options, const.MOUNT_ATTR_NOEXEC)
         try:
             for index, step in enumerate(plan.devices):
