@@ -75,6 +75,7 @@ def test_the_label_waits_for_the_program(runtime: Runtime, bundle: Bundle) -> No
     assert Path(f"/proc/{pid}/attr/exec").read_text().rstrip("\0\n") == label
 
 
+@pytest.mark.vm
 @pytest.mark.needs("apparmor")
 @pytest.mark.parametrize("user", [0, 1000])
 def test_the_profile_confines_the_program(sh: Sh, profile: str, user: int) -> None:
@@ -88,6 +89,7 @@ def test_the_profile_confines_the_program(sh: Sh, profile: str, user: int) -> No
     assert "Permission denied" in said
 
 
+@pytest.mark.vm
 @pytest.mark.needs("apparmor")
 def test_the_profile_holds_without_new_privileges(sh: Sh, profile: str) -> None:
     """no_new_privs keeps nobody from being confined."""
@@ -97,6 +99,7 @@ def test_the_profile_holds_without_new_privileges(sh: Sh, profile: str) -> None:
 
 
 @pytest.mark.ours
+@pytest.mark.vm
 @pytest.mark.needs("apparmor")
 def test_a_profile_that_is_not_loaded_is_an_error(refusal: Refusal) -> None:
     """Its name is told."""
@@ -105,6 +108,7 @@ def test_a_profile_that_is_not_loaded_is_an_error(refusal: Refusal) -> None:
     assert "the profile uxc-nobody-loaded-this is not loaded" in said
 
 
+@pytest.mark.vm
 @pytest.mark.needs("apparmor")
 def test_a_container_cannot_catch_the_label(runtime: Runtime, bundle: Bundle, profile: str) -> None:
     """What a bundle mounts at /proc does not get the write that is meant for the kernel."""

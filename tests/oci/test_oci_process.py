@@ -410,10 +410,13 @@ def test_the_pidfd_socket_gets_the_first_process(
         ("process.user.uid", process(user={"uid": "root", "gid": 0})),
         ("process.rlimits", process(rlimits=[{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}] * 2)),
         ("process.args[0]", process(args=["a\0b"])),
-        ("process.scheduler", process(scheduler={"policy": "SCHED_IDLE"})),
+        ("process.scheduler.policy", process(scheduler={"policy": "SCHED_LAZY"})),
         ("process.apparmorProfile", process(apparmorProfile="x")),
         ("process.selinuxLabel", process(selinuxLabel="x")),
-        ("process.ioPriority", process(ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 0})),
+        (
+            "process.ioPriority.priority",
+            process(ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 8}),
+        ),
     ],
 )
 @pytest.mark.ours
