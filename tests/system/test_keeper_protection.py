@@ -15,6 +15,9 @@ LIB = Path(__file__).parents[2] / "lib"
 
 # Needed by few bundles: a worker that meets one pays for the import itself.
 RARE = {
+    "uxc.oci.copyup",
+    "uxc.oci.notify",
+    "uxc.oci.trees",
     "uxc.oci.spec_rare",
     "uxc.linux.seccomp_lib",
 }

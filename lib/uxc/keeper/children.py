@@ -179,7 +179,10 @@ class Children:
         return worker
 
     def adopt_init(self, pid: int, started: int, ended: Callable[[int], None]) -> None:
-        """Call ``ended`` with the wait status when ``pid``, started at ``started``, has ended."""
+        """Call ``ended`` with the wait status when ``pid``, started at ``started``, has ended.
+
+        For one that we trace also with each stop.
+        """
         status = self._orphans.pop(pid, None)
         if status is not None and _start_time(pid) != started:
             ended(status)
@@ -208,7 +211,8 @@ class Children:
         if worker is not None:
             worker.ended(status)
             return
-        ended = self._inits.pop(pid, None)
+        stopped = posix.WIFSTOPPED(status)
+        ended = self._inits.get(pid) if stopped else self._inits.pop(pid, None)
         if ended is not None:
             ended(status)
         elif self._workers:

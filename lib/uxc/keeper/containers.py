@@ -10,15 +10,26 @@ import fcntl
 import posix
 
 from uxc import files, protocol
-from uxc.errors import ConflictError, InvalidError, NotFoundError, UxcError, system_failure
+from uxc.errors import ConflictError, InvalidError, NotFoundError, UxcError
 from uxc.keeper import exits, output, ring
-from uxc.keeper.building import build, ends_whole, takes_time, wants_terminal
-from uxc.keeper.children import forget_keeper
+from uxc.keeper.building import build, takes_time, wants_terminal
 from uxc.keeper.container import CREATED, CREATING, RUNNING, STOPPED, Container
+from uxc.keeper.creations import Creations
 from uxc.keeper.loop import READ
 from uxc.keeper.viewers import Audience
 from uxc.linux import proc
-from uxc.oci import init, plan, process, runtime, seccomp, spec, spec_resources, spec_seccomp
+from uxc.oci import (
+    attributes,
+    init,
+    parking,
+    plan,
+    process,
+    runtime,
+    seccomp,
+    spec,
+    spec_resources,
+    spec_seccomp,
+)
 from uxc.oci.cgroup import group, layout, setup
 
 TYPE_CHECKING = False
@@ -35,9 +46,11 @@ if TYPE_CHECKING:
 
 # The core imports these when it needs them. A worker would have to do so for each container.
 IMPORTED_BEFORE_FORK = (
+    attributes,
     group,
     init,
     layout,
+    parking,
     plan,
     process,
     seccomp,
@@ -58,7 +71,16 @@ class Containers:
     ``on_exit(container)`` is called when one ended, ``on_gone()`` when one left the table.
     """
 
-    __slots__ = ("_children", "_loop", "_paths", "_pool", "on_exit", "on_gone", "table")
+    __slots__ = (
+        "_children",
+        "_creations",
+        "_loop",
+        "_paths",
+        "_pool",
+        "on_exit",
+        "on_gone",
+        "table",
+    )
 
     def __init__(
         self,
@@ -72,6 +94,7 @@ class Containers:
         """Begin with an empty table."""
         self._loop = loop
         self._children = children
+        self._creations = Creations(loop, children, self._created, self._failed, self._ended)
         self._paths = paths
         self._pool = pool
         self.on_exit = on_exit
@@ -128,7 +151,7 @@ class Containers:
             self._loop.watch(ours.fileno(), READ, lambda _events: self._take_master(container))
             config = files.read_json(f"{bundle}/{runtime.CONFIG}")
             options = self._options(container, bundle, config, theirs.fileno(), writers)
-            if takes_time(config, bundle) or not self._begin(container, request, options):
+            if takes_time(config, bundle) or not self._creations.begin(container, request, options):
                 self._work(container, request, options, (theirs.fileno(), *writers))
         except BaseException:
             self._forget(container)
@@ -136,25 +159,6 @@ class Containers:
         finally:
             protocol.close_all(writers)
             theirs.close()
-
-    def _begin(
-        self, container: Container, request: Request, options: runtime.CreateOptions
-    ) -> bool:
-        """Create without a worker: clone the first process, which tells when it is parked.
-
-        A fork less, and none of the copied memory pages that it costs: half the time. False when
-        it would keep the others waiting.
-        """
-        options.may_wait = False
-        options.prepare = self._prepare_first_process
-        try:
-            creation = runtime.begin(options)
-        except runtime.WouldWaitError:
-            return False
-        container.creation, container.create_request = creation, request
-        self._adopt_first(container, creation)
-        self._loop.watch(creation.process.fd, READ, lambda _events: self._parked(container))
-        return True
 
     def _work(
         self,
@@ -198,56 +202,6 @@ class Containers:
         options.stdio = (0, stdout, stderr)
         return options
 
-    def _prepare_first_process(self) -> None:
-        forget_keeper()
-        self._children.before_task()
-
-    def _adopt_first(self, container: Container, creation: runtime.Creation) -> None:
-        process = creation.process
-
-        def ended(status: int) -> None:
-            if container.creation is None:
-                self._ended(container, exits.from_status(status))
-            else:
-                # Its end of the conversation is closed now, and that is where we hear of it.
-                process.status = status
-
-        self._children.adopt_init(process.pid, process.start_time, ended)
-
-    def _parked(self, container: Container) -> None:
-        """Finish a creation whose first process has said how it went."""
-        creation, request = self._end_creation(container)
-        first = creation.process
-        try:
-            state = creation.finish()
-        except OSError as error:
-            self._failed(container, request, system_failure("create the container", error))
-            return
-        except UxcError as error:
-            self._failed(container, request, error)
-            return
-        if creation.process is not first:
-            self._adopt_first(container, creation)
-        self._created(container, state.pid, state.start_time, ends_whole(creation.config))
-        request.succeed({"pid": container.pid})
-
-    def _abandon(self, container: Container) -> None:
-        """Take back a creation whose first process is on its way."""
-        creation, request = self._end_creation(container)
-        try:
-            creation.abandon()
-        finally:
-            deleted = ConflictError(f"container '{container.name}' was deleted meanwhile")
-            self._failed(container, request, deleted)
-
-    def _end_creation(self, container: Container) -> tuple[runtime.Creation, Request]:
-        creation, request = container.creation, container.create_request
-        assert creation is not None
-        assert request is not None
-        container.creation = container.create_request = None
-        self._loop.unwatch(creation.process.fd)
-        return creation, request
-
     def _created(self, container: Container, pid: int, started: int, ends_whole: bool) -> None:
         self._take_master(container)
         container.close_console_sock()
@@ -260,10 +214,22 @@ class Containers:
         container = self._known(request)
         if container.status == CREATING:
             raise ConflictError(f"container '{container.name}' is still being created")
-        if container.gate >= 0:
+        if container.start_request is not None:
             raise ConflictError(f"container '{container.name}' is being started already")
-        container.gate = runtime.open_gate(self._paths.container_root, container.name)
+        root, name = self._paths.container_root, container.name
+        if runtime.has_start_hooks(root, name):
+            container.start_request = request
+            self._children.work(
+                "start the container",
+                lambda _report: runtime.start(root, name),
+                lambda _result, error: self._started(container, error),
+            )
+            return
+        container.gate = runtime.open_gate(root, name)
         container.start_request = request
+        if container.gate < 0:
+            self._started(container)
+            return
         # POLLERR is always reported: nobody has the other end any more, the exec is done.
         self._loop.watch(container.gate, 0, lambda _events: self._started(container))
 
@@ -310,7 +276,7 @@ class Containers:
             self._remove(name, force, lambda error: self._deleted(container, request, error))
 
         if container.creation is not None:
-            self._abandon(container)
+            self._creations.abandon(container)
             request.succeed()
         elif container.builder is None:
             remove()
@@ -389,13 +355,13 @@ class Containers:
         self._forget(container)
         request.fail(error)
 
-    def _started(self, container: Container) -> None:
+    def _started(self, container: Container, error: UxcError | None = None) -> None:
         request, container.start_request = container.start_request, None
         container.close_gate()
-        if container.status == CREATED:
+        if container.status == CREATED and error is None:
             container.status = RUNNING
         if request is not None:
-            request.succeed()
+            answer(request, error)
 
     def _ended(self, container: Container, ended: Exit) -> None:
         container.end(ended)
@@ -439,10 +405,14 @@ class Containers:
     def _remove(self, name: str, force: bool, done: Callable[[UxcError | None], None]) -> None:
         """Let a worker delete: hooks run, and a cgroup may be busy for a while."""
         root = self._paths.container_root
+
+        def finished(warnings: Any, error: UxcError | None) -> None:
+            for warning in warnings or ():
+                self._loop.report(f"container '{name}'", UxcError(warning))
+            done(error)
+
         self._children.work(
-            "delete the container",
-            lambda _report: runtime.delete(root, name, force),
-            lambda _result, error: done(error),
+            "delete the container", lambda _report: runtime.delete(root, name, force), finished
         )
 
     def _deleted(self, container: Container, request: Request, error: UxcError | None) -> None:

@@ -53,6 +53,10 @@ class Loop:
             self._epoll.modify(fd, events)
             self._handlers[fd] = (handler, known[1])
 
+    def watches(self, fd: int) -> bool:
+        """Tell whether ``fd`` is watched."""
+        return fd in self._handlers
+
     def unwatch(self, fd: int) -> None:
         """Forget ``fd``, watched or not; to be called before it is closed.
 

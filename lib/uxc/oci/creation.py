@@ -3,80 +3,33 @@
 import posix
 
 from uxc import files, jsontext
-from uxc.errors import ConflictError, InvalidError, UxcError, system_failure
+from uxc.errors import ConflictError, UxcError, system_failure
 from uxc.linux import caps, fds
 from uxc.oci import announce, gate, handshake, lifecycle
 from uxc.oci import state as states_
+from uxc.oci.createoptions import (
+    CreateOptions,
+    absolute,
+    check_preserved,
+    check_terminal,
+    preserved,
+    read_config,
+)
 from uxc.oci.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from uxc.oci.cgroup.group import Cgroup
     from uxc.oci.cgroup.layout import Layout
     from uxc.oci.cgroup.setup import Plan as CgroupPlan
     from uxc.oci.init import Surroundings
+    from uxc.oci.parking import Tracer
     from uxc.oci.plan import Plan
     from uxc.oci.process import FirstProcess
     from uxc.oci.seccomp import Program
     from uxc.oci.spec import Spec
-
-CONFIG = "config.json"
-_FIRST_FD = 3
-
-
-class CreateOptions:
-    """What the caller of ``create`` decides beside the bundle."""
-
-    __slots__ = (
-        "bundle",
-        "cgroup_parent",
-        "config",
-        "console_fd",
-        "console_socket",
-        "id",
-        "listen_fds",
-        "may_wait",
-        "no_new_keyring",
-        "no_pivot",
-        "notifies",
-        "pid_file",
-        "pidfd_socket",
-        "prepare",
-        "preserve_fds",
-        "root",
-        "seccomp_dir",
-        "stdio",
-    )
-
-    def __init__(self, root: str, container_id: str, bundle: str, seccomp_dir: str) -> None:
-        """Take the state root, the id, the bundle's directory, and the cache of BPF programs."""
-        self.root = root
-        self.id = container_id
-        self.bundle = bundle
-        self.seccomp_dir = seccomp_dir
-        # The document of config.json when the caller has read it already.
-        self.config: dict[str, Any] | None = None
-        self.pid_file = ""
-        # Where the terminal's master goes: the path of a listening socket, or a connected one.
-        self.console_socket = ""
-        self.console_fd = -1
-        self.pidfd_socket = ""
-        # Sockets 3… of socket activation, and further descriptors behind them.
-        self.listen_fds = 0
-        self.preserve_fds = 0
-        self.no_pivot = False
-        self.no_new_keyring = False
-        # Whether the program gets a socket to say that it is ready: see ``notify``.
-        self.notifies = False
-        self.stdio = (0, 1, 2)
-        self.cgroup_parent = "uxc"
-        # Without, WouldWaitError says that the caller, who lives on, would be kept waiting.
-        self.may_wait = True
-        # Run first of all in the container's first process, which is a copy of the caller.
-        self.prepare: Callable[[], None] | None = None
 
 
 def create(options: CreateOptions) -> State:
@@ -124,6 +77,7 @@ class Creation:
         "_seccomp",
         "_spec",
         "_start_report",
+        "_tracer",
         "state",
     )
 
@@ -139,6 +93,7 @@ class Creation:
         self._start_report = -1
         self._cgroup: Cgroup | None = None
         self._process: FirstProcess | None = None
+        self._tracer: Tracer | None = None
         self.state = state = State(options.root, options.id)
         state.bundle = absolute(options.bundle)
         self._config = read_config(options)
@@ -151,8 +106,8 @@ class Creation:
         self._plan: Plan = plan.Plan(self._spec, state.bundle, available, state.warnings)
         if self._plan.takes_time and not options.may_wait:
             raise WouldWaitError("hooks, or a user namespace: others have to be waited for")
-        _check_terminal(self._plan, options)
-        _check_preserved(options)
+        check_terminal(self._plan, options)
+        check_preserved(options)
         linux = self._spec.linux
         try:
             self._layout: Layout = layout.probe()
@@ -227,16 +182,32 @@ class Creation:
         self._spawn(born_inside=self._cgroup.v2_fd >= 0)
 
     def finish(self) -> State:
-        """Wait until the first process is parked, and put it on record; UxcError undoes all."""
+        """Wait until the first process waits for start, and put it on record.
+
+        Raises UxcError, and all is undone.
+        """
+        state = self.step()
+        while state is None:
+            state = self.step(posix.waitpid(self.process.pid, 0)[1])
+        return state
+
+    def step(self, status: "int | None" = None) -> "State | None":
+        """Finish without waiting, for who serves others: first when the process has said a word.
+
+        None: more is to be done with the next wait ``status`` of the process, which is traced.
+        Raises as ``finish`` does.
+        """
         try:
-            self._finish()
+            parked = self._park() if status is None else self._take(status)
         except BaseException as error:
             self.abandon_for(error)
             raise
+        if not parked:
+            return None
         self._close()
         return self.state
 
-    def _finish(self) -> None:
+    def _park(self) -> bool:
         assert self._cgroup is not None
         self._accompany(self._cgroup)
         self._set_oom_score()
@@ -252,11 +223,45 @@ class Creation:
             announce.write_pid_file(options.pid_file, self.process.pid)
         self.state.cgroup = self._cgroup.record()
         self.state.creator = None
-        if not self._freeze(self._cgroup):
-            # Parked before it is on record: should we die in between, the record of a dead
-            # creation still leads to the process, by its cgroup.
-            self.process.park(ends=options.may_wait)
-            self._save()
+        if self._execute_traced(self._cgroup):
+            return False
+        # Parked before it is on record: should we die in between, the record of a dead creation
+        # still leads to the process, by its cgroup.
+        self.process.park(ends=options.may_wait)
+        self._save()
+        return True
+
+    def _execute_traced(self, cgroup: "Cgroup") -> bool:
+        """Let the first process become its program, to be stopped there; False: not possible."""
+        from uxc.oci import parking
+
+        if not parking.is_possible(self._plan, cgroup, self._seccomp, self.state.annotations):
+            return False
+        try:
+            self._tracer = parking.Tracer(self.process)
+        except PermissionError:
+            # A security module may forbid what the capability allows.
+            return False
+        self.process.tell(handshake.EXECUTE)
+        return True
+
+    def _take(self, status: int) -> bool:
+        """Take in a wait status of the traced process; True: it is frozen, and on record."""
+        assert self._cgroup is not None
+        assert self._tracer is not None
+        if not self._tracer.has_executed(status):
+            return False
+        self._cgroup.freeze()
+        directory = self.state.directory
+        try:
+            posix.unlink(f"{directory}/{gate.GATE}")
+            files.write_atomic(f"{directory}/{gate.FROZEN}", self._cgroup.tracking.encode())
+        except OSError as error:
+            raise system_failure("make the start gate", error) from None
+        # The tracer lets go last: until the kernel has frozen the program, our end must be its.
+        self._save()
+        self._tracer.release()
+        return True
 
     def _accompany(self, cgroup: "Cgroup") -> None:
         """Do what the first process asks for until it is ready."""
@@ -296,30 +301,6 @@ class Creation:
         created = jsontext.dumps(self.state.document("created")).encode()
         return creating + handshake.SEPARATOR + created
 
-    def _freeze(self, cgroup: "Cgroup") -> bool:
-        """Let the first process become its program and freeze it there; False: not possible."""
-        from uxc.oci import parking
-
-        if not parking.is_possible(self._plan, cgroup, self._seccomp, self.state.annotations):
-            return False
-        try:
-            tracer = parking.Tracer(self.process)
-        except PermissionError:
-            # A security module may forbid what the capability allows.
-            return False
-        self.process.tell(handshake.EXECUTE)
-        tracer.wait_executed()
-        cgroup.freeze()
-        try:
-            posix.unlink(f"{self.state.directory}/{gate.GATE}")
-            files.write_atomic(f"{self.state.directory}/{gate.FROZEN}", cgroup.tracking.encode())
-        except OSError as error:
-            raise system_failure("make the start gate", error) from None
-        # Only now: until the kernel has frozen the program, our end must be its end.
-        self._save()
-        tracer.release()
-        return True
-
     def _save(self) -> None:
         try:
             self.state.save()
@@ -358,7 +339,7 @@ class Creation:
         around.start_report = self._start_report
         around.keyring = "" if options.no_new_keyring else f"_ses.{options.id}"
         around.pivot = not options.no_pivot
-        around.preserved = _preserved(options)
+        around.preserved = preserved(options)
         around.stdio = options.stdio
         if options.listen_fds and self._plan.program is not None:
             self._plan.program.environment += [
@@ -441,51 +422,6 @@ class Creation:
         if self._console != self._options.console_fd:
             fds.close_quietly(self._console)
         fds.close_quietly(self._lock)
-
-
-def absolute(path: str) -> str:
-    """Return ``path`` as an absolute one, without a trailing slash."""
-    if not path.startswith("/"):
-        path = f"{posix.getcwd()}/{path}"
-    return path.rstrip("/") or "/"
-
-
-def read_config(options: CreateOptions) -> "dict[str, Any]":
-    """Return the document of the bundle, which may have been read before; InvalidError."""
-    if options.config is not None:
-        return options.config
-    path = f"{absolute(options.bundle)}/{CONFIG}"
-    try:
-        config: dict[str, Any] = files.read_json(path)
-    except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise InvalidError(
-            f"cannot read {path}: {reason}", "a bundle is a directory with config.json"
-        ) from None
-    return config
-
-
-def _check_terminal(plan: "Plan", options: CreateOptions) -> None:
-    wanted = bool(options.console_socket) or options.console_fd >= 0
-    if plan.wants_terminal and not wanted:
-        raise InvalidError(
-            "config.json: process.terminal: cannot make a terminal without a console socket",
-            "give one with --console-socket, or use run without --detach",
-        )
-    if wanted and not plan.wants_terminal:
-        raise InvalidError("config.json: process.terminal: is false, but a console socket is given")
-
-
-def _preserved(options: CreateOptions) -> "list[int]":
-    return list(range(_FIRST_FD, _FIRST_FD + options.listen_fds + options.preserve_fds))
-
-
-def _check_preserved(options: CreateOptions) -> None:
-    for fd in _preserved(options):
-        try:
-            posix.fstat(fd)
-        except OSError:
-            raise InvalidError(f"descriptor {fd} is to be preserved, but is not open") from None
 
 
 def _planned_cgroup(relative: str, layout: "Layout") -> "dict[str, Any]":

@@ -49,13 +49,11 @@ class Tracer:
         self._process = process
         trace.seize(process.pid)
 
-    def wait_executed(self) -> None:
-        """Wait until the program is loaded; raises the UxcError that the process sent."""
-        while not self.has_executed(posix.waitpid(self._process.pid, 0)[1]):
-            pass
-
     def has_executed(self, status: int) -> bool:
-        """Take in the wait status of the process; raises what ``wait_executed`` does."""
+        """Take in a wait status; tell whether the program is loaded, and stopped.
+
+        Raises the UxcError that the process sent before it ended, or SystemFailure.
+        """
         process = self._process
         if not posix.WIFSTOPPED(status):
             process.status = status

@@ -82,7 +82,9 @@ class FirstProcess:
         """End the process now and wait for it."""
         try:
             proc.send_signal(self.pidfd, _signal.SIGKILL)
-            posix.waitpid(self.pid, 0)
+            # A stop may come first when it is traced.
+            while posix.WIFSTOPPED(posix.waitpid(self.pid, 0)[1]):
+                pass
         except (ProcessLookupError, ChildProcessError):
             return
 

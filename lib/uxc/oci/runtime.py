@@ -5,8 +5,9 @@ failure is a UxcError, and a failed create leaves nothing behind. Call from a pr
 thread.
 """
 
-from uxc.oci.creation import CONFIG, CreateOptions, Creation, WouldWaitError, begin, create
-from uxc.oci.gate import wait_opened
+from uxc.oci.createoptions import CONFIG, CreateOptions
+from uxc.oci.creation import Creation, WouldWaitError, begin, create
+from uxc.oci.gate import has_start_hooks, wait_opened
 from uxc.oci.lifecycle import delete, kill, load, open_gate, start, states
 from uxc.oci.state import State
 
@@ -19,6 +20,7 @@ __all__ = [
     "begin",
     "create",
     "delete",
+    "has_start_hooks",
     "kill",
     "load",
     "open_gate",

@@ -8,7 +8,7 @@ from uxc.ocicli.call import FLAG, NUMBER, WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from uxc.oci.creation import CreateOptions
+    from uxc.oci.createoptions import CreateOptions
     from uxc.ocicli.call import Call
 
 OPTIONS = {
@@ -40,13 +40,13 @@ def protect(call: "Call") -> None:
 def options_of(call: "Call") -> "CreateOptions":
     """Return what the command line says about the container to be made; UxcError."""
     from uxc import files
-    from uxc.oci import creation
+    from uxc.oci import createoptions
 
     if call.globals.get("cgroup-manager") == "disabled":
         call.warning("--cgroup-manager disabled: there is a cgroup all the same, to kill by")
     given = call.options
-    bundle = creation.absolute(given.get("bundle") or posix.getcwd())
-    options = creation.CreateOptions(call.root, call.id, bundle, call.paths.seccomp_dir)
+    bundle = createoptions.absolute(given.get("bundle") or posix.getcwd())
+    options = createoptions.CreateOptions(call.root, call.id, bundle, call.paths.seccomp_dir)
     if "config" in given:
         try:
             options.config = files.read_json(given["config"])

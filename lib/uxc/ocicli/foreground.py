@@ -7,7 +7,7 @@ import select
 
 from uxc.errors import EXIT_OK, UxcError
 from uxc.linux import fds, proc, pty
-from uxc.oci import creation, lifecycle, notify
+from uxc.oci import createoptions, creation, lifecycle, notify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _FORWARDED = (
 )
 
 
-def run(options: creation.CreateOptions, detached: bool, kept: bool, call: "Call") -> int:
+def run(options: createoptions.CreateOptions, detached: bool, kept: bool, call: "Call") -> int:
     """Run a container and return its program's exit code, 128+n for signal n; 0 when detached."""
     terminal = None
     if not detached and not options.console_socket and _wants_terminal(options):
@@ -76,8 +76,8 @@ def _forward(listener: "Listener", state: "State", detached: bool) -> None:
     listener.close()
 
 
-def _wants_terminal(options: creation.CreateOptions) -> bool:
-    config = creation.read_config(options)
+def _wants_terminal(options: createoptions.CreateOptions) -> bool:
+    config = createoptions.read_config(options)
     # Kept, so that what was looked at is what is run.
     options.config = config
     process = config.get("process") if isinstance(config, dict) else None
