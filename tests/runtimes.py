@@ -117,6 +117,7 @@ class Runtime:
             self.call("delete", "--force", name)
             with contextlib.suppress(FileNotFoundError, ChildProcessError, ValueError):
                 os.waitpid(int(self.pid_file(name).read_text()), 0)
+        self._started.clear()
 
 
 class ConsoleSocket:

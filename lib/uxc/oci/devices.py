@@ -69,12 +69,7 @@ def make_all(plan: "Plan", rootfs: "Rootfs") -> None:
 
 def _bind(step: "DeviceStep", parent: int, name: str, made: int, node: str) -> None:
     """Mount the node ``node`` of the file system ``made`` on ``name``."""
-    try:
-        flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        posix.close(posix.open(name, flags, 0o644, dir_fd=parent))
-    except FileExistsError:
-        pass
-    target = path.open_without_links(parent, name)
+    target = _open_target(parent, name)
     try:
         found = posix.fstat(target)
         if _is_node(found, step):
@@ -88,6 +83,17 @@ def _bind(step: "DeviceStep", parent: int, name: str, made: int, node: str) -> N
             posix.close(fd)
     finally:
         posix.close(target)
+
+
+def _open_target(parent: int, name: str) -> int:
+    """Open the file to mount on, which is made when it is missing; OSError ELOOP for a link."""
+    try:
+        flags = posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        posix.close(posix.open(name, flags, 0o644, dir_fd=parent))
+    except FileExistsError:
+        # Opening it decides.
+        pass
+    return path.open_without_links(parent, name)
 
 
 def _is_node(found: "posix.stat_result", step: "DeviceStep") -> bool:
@@ -164,7 +170,8 @@ def bind_console(rootfs: "Rootfs", peer: int) -> None:
     try:
         dev = rootfs.open_without_links("/dev")
         try:
-            target = path.make_in_root(dev, "console", directory=False)
+            # A link could lead to what is yet to be masked (CVE-2025-52565).
+            target = _open_target(dev, "console")
         finally:
             posix.close(dev)
         try:
