@@ -51,7 +51,7 @@ def run(options: createoptions.CreateOptions, detached: bool, kept: bool, call: 
             raise
         if detached:
             return EXIT_OK
-        code = _wait(state, terminal)
+        code = wait(state, terminal)
     finally:
         if terminal is not None:
             terminal.close()
@@ -84,7 +84,7 @@ def _wants_terminal(options: createoptions.CreateOptions) -> bool:
     return isinstance(process, dict) and process.get("terminal") is True
 
 
-def _wait(state: "State", terminal: "_Terminal | None") -> int:
+def wait(state: "State", terminal: "_Terminal | None") -> int:
     """Carry signals, and bytes between the terminals, until the program ends."""
     pidfd = proc.pidfd_open(state.pid)
     try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Each is a module of the same name in ``uxc.ocicli.commands``, imported when it is asked for.
 COMMANDS = (
+    "checkpoint",
     "create",
     "delete",
     "events",
@@ -22,6 +23,7 @@ COMMANDS = (
     "list",
     "pause",
     "ps",
+    "restore",
     "resume",
     "run",
     "spec",
