@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runtimes import OURS, RUNTIME, Runtime
+from runtimes import OURS, RUNTIME, Config, Runtime
 from uxc.oci.cgroup import layout
 
 Bundle = Callable[..., Path]
@@ -187,6 +187,24 @@ def test_a_signal_for_a_stopped_container_is_an_error(runtime: Runtime, bundle: 
 
     assert done.returncode == 1
     assert "not running" in done.stderr
+
+
+def test_null_is_absent(runtime: Runtime, bundle: Bundle) -> None:
+    """Go's encoder writes null for empty lists, maps and pointers; it is as if nothing was said."""
+
+    def edit(config: Config) -> None:
+        for name in ("hooks", "annotations", "domainname"):
+            config[name] = None
+        config["process"].update(rlimits=None, apparmorProfile=None, oomScoreAdj=None)
+        config["process"]["user"]["additionalGids"] = None
+        config["linux"].update(
+            dict.fromkeys(("devices", "sysctl", "seccomp", "uidMappings", "timeOffsets"))
+        )
+        config["linux"]["resources"] = {"memory": None, "pids": None, "devices": None}
+
+    done = runtime.run(bundle("echo", "fine", edit=edit))
+
+    assert (done.stdout, done.returncode) == ("fine\n", 0), done.stderr
 
 
 def test_an_id_is_taken_once(runtime: Runtime, bundle: Bundle) -> None:

@@ -43,6 +43,6 @@ def ends_whole(config: dict[str, Any]) -> bool:
     The kernel ends a pid namespace with its init, and every process of it has been reaped before
     init can be (pid_namespaces(7)); hooks may take any time.
     """
-    entries = config.get("linux", {}).get("namespaces", ())
+    entries = (config.get("linux") or {}).get("namespaces") or ()
     own = any(entry["type"] == "pid" and not entry.get("path") for entry in entries)
-    return own and not config.get("hooks", {}).get("poststop")
+    return own and not (config.get("hooks") or {}).get("poststop")

@@ -19,8 +19,8 @@ CONFIG = "config.json"
 class Bundle:
     """What is known of a bundle that is right.
 
-    ``config`` is the document, ``digest`` that of its bytes (SHA-256), ``root`` the absolute path
-    of the root filesystem.
+    ``config`` is the document without the properties that are null: they are absent. ``digest`` is
+    that of its bytes (SHA-256), ``root`` the absolute path of the root filesystem.
     """
 
     __slots__ = ("config", "digest", "root")
@@ -67,7 +67,7 @@ def read(directory: str, judged: "Container[bytes]" = ()) -> Bundle:
             [f"{path}: root.path: {root}: no such directory"],
             "unpack the root filesystem there, or mount the disk that it is on",
         )
-    return Bundle(config, digest, root)
+    return Bundle(_without_nulls(config), digest, root)
 
 
 def root_of(config: "dict[str, Any]", directory: str) -> str:
@@ -75,10 +75,16 @@ def root_of(config: "dict[str, Any]", directory: str) -> str:
 
     Raises WrongBundleError when it names none: Linux containers have one (config.md, "Root").
     """
-    path: str = config.get("root", {}).get("path", "")
+    path: str = (config.get("root") or {}).get("path") or ""
     if not path:
         raise WrongBundleError([f"{directory}/{CONFIG}: root.path: is missing"])
     return path if path.startswith("/") else f"{directory}/{path}"
+
+
+def _without_nulls(value: "Any") -> "Any":
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _unreadable(directory: str, path: str, error: OSError) -> WrongBundleError:

@@ -64,6 +64,9 @@ def _make_validator() -> "Any":
     checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
     keywords = {
         "$ref": _ref,
+        "properties": _of_members("properties"),
+        "required": _of_members("required"),
+        "dependentRequired": _of_members("dependentRequired"),
         "pattern": _pattern,
         "uniqueBy": _unique_by,
         "onlyWhen": _only_when,
@@ -99,12 +102,12 @@ def _explain(error: "Any") -> "Iterator[tuple[str, str]]":
         yield path, wrong_type(_TYPES[value], instance)
     elif keyword == "required":
         for name in value:
-            if name not in instance:
+            if instance.get(name) is None:
                 yield _join(path, name), "is missing"
     elif keyword == "dependentRequired":
         for name, others in value.items():
             for other in others:
-                if name in instance and other not in instance:
+                if instance.get(name) is not None and instance.get(other) is None:
                     yield _join(path, other), f"is missing: {name} is given"
     elif keyword == "enum":
         yield path, one_of([word for word in value if word])
@@ -162,6 +165,22 @@ def _error(message: str, *path: "str | int") -> "Any":
     return ValidationError(message, path=path)
 
 
+def _of_members(keyword: str) -> "Any":
+    """Return the function for ``keyword`` that takes a property that is null for an absent one."""
+    from jsonschema import Draft202012Validator
+
+    original = Draft202012Validator.VALIDATORS[keyword]
+
+    def validate(
+        validator: object, value: object, instance: object, schema: object
+    ) -> "Iterator[Any]":
+        if isinstance(instance, dict) and None in instance.values():
+            instance = {name: member for name, member in instance.items() if member is not None}
+        yield from original(validator, value, instance, schema)
+
+    return validate
+
+
 def _pattern(validator: object, pattern: str, instance: object, schema: object) -> "Iterator[Any]":
     from jsonschema import Draft202012Validator
 
@@ -191,7 +210,8 @@ def _only_when(
         return
     for name, condition in rules.items():
         for other, values in condition.items():
-            if name in node and isinstance(node.get(other), str) and node[other] not in values:
+            given = node.get(name) is not None and isinstance(node.get(other), str)
+            if given and node[other] not in values:
                 yield _error(f"{node[other]} takes no number", name)
 
 

@@ -35,10 +35,10 @@ def address() -> bytes:
 
 def with_socket(config: "dict[str, Any]", directory: str) -> "dict[str, Any]":
     """Return config.json with a mount and a variable for the socket below ``directory``."""
-    process, mounts = config.get("process"), config.get("mounts", [])
+    process, mounts = config.get("process"), config.get("mounts") or []
     if not isinstance(process, dict) or not isinstance(mounts, list):
         return config
-    environment = process.get("env", [])
+    environment = process.get("env") or []
     if not isinstance(environment, list):
         return config
     mount = {

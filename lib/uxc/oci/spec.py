@@ -77,7 +77,7 @@ class Mount:
             self.uid_mappings = items_of(node, "uidMappings", where, IDMapping)
             self.gid_mappings = items_of(node, "gidMappings", where, IDMapping)
             for key, other in (("uidMappings", "gidMappings"), ("gidMappings", "uidMappings")):
-                if key not in node:
+                if node.get(key) is None and node.get(other) is not None:
                     refuse(where, key, f"is missing: {other} is given")
 
 

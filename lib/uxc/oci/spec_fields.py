@@ -2,8 +2,10 @@
 
 ``where`` names the object a member is read from: ``config.json: `` for the document itself (with
 the space), ``config.json: process.user`` for anything inside. Paths are put together only when an
-error is raised or a list is entered, so that a right document pays nothing for them. Null is the
-wrong type for every property, as it is in the specification's own schema.
+error is raised or a list is entered, so that a right document pays nothing for them.
+
+A property that is null is absent: Go's encoder writes null for an empty list, map or pointer, and
+the peers take it. An item of a list and a value of a map stay what they are.
 """
 
 from uxc.errors import InvalidError
@@ -96,7 +98,9 @@ def _check_text(where: str, key: str, value: object) -> None:
 
 def text(node: "Node", key: str, where: str) -> str:
     """Return the string ``key``, empty when absent."""
-    value = node.get(key, "")
+    value = node.get(key)
+    if value is None:
+        return ""
     if value != "":
         _check_text(where, key, value)
     return value  # type: ignore[no-any-return]  # _check_text left nothing else
@@ -104,9 +108,9 @@ def text(node: "Node", key: str, where: str) -> str:
 
 def need_text(node: "Node", key: str, where: str) -> str:
     """Return the string ``key``, which must be there and not empty."""
-    if key not in node:
+    value = node.get(key)
+    if value is None:
         refuse(where, key, "is missing")
-    value = node[key]
     _check_text(where, key, value)
     if not value:
         refuse(where, key, "must not be empty")
@@ -128,9 +132,9 @@ def one_of(allowed: "Iterable[str]") -> str:
 
 def need_choice(node: "Node", key: str, where: str, allowed: "tuple[str, ...]") -> str:
     """Return the string ``key``, which must be there and one of ``allowed``."""
-    if key not in node:
+    value = node.get(key)
+    if value is None:
         refuse(where, key, "is missing")
-    value = node[key]
     _check_text(where, key, value)
     if value not in allowed:
         refuse(where, key, one_of(allowed))
@@ -139,15 +143,17 @@ def need_choice(node: "Node", key: str, where: str, allowed: "tuple[str, ...]") 
 
 def flag(node: "Node", key: str, where: str) -> bool:
     """Return the boolean ``key``, False when absent."""
-    value = node.get(key, False)
+    value = node.get(key)
     if value is True or value is False:
         return value
+    if value is None:
+        return False
     refuse(where, key, wrong_type("a boolean", value))
 
 
 def need_flag(node: "Node", key: str, where: str) -> bool:
     """Return the boolean ``key``, which must be there."""
-    if key not in node:
+    if node.get(key) is None:
         refuse(where, key, "is missing")
     return flag(node, key, where)
 
@@ -161,23 +167,23 @@ def _checked_number(where: str, key: str, value: int, low: int, high: int) -> in
 
 def number(node: "Node", key: str, where: str, low: int, high: int) -> "int | None":
     """Return the integer ``key`` between ``low`` and ``high``, None when absent."""
-    if key not in node:
-        return None
-    return _checked_number(where, key, node[key], low, high)
+    value = node.get(key)
+    return None if value is None else _checked_number(where, key, value, low, high)
 
 
 def need_number(node: "Node", key: str, where: str, low: int, high: int) -> int:
     """Return the integer ``key`` between ``low`` and ``high``, which must be there."""
-    if key not in node:
+    value = node.get(key)
+    if value is None:
         refuse(where, key, "is missing")
-    return _checked_number(where, key, node[key], low, high)
+    return _checked_number(where, key, value, low, high)
 
 
 def array(node: "Node", key: str, where: str) -> "list[Any]":
     """Return the array ``key``, empty when absent; its items are not looked at."""
-    if key not in node:
+    value = node.get(key)
+    if value is None:
         return []
-    value = node[key]
     if type(value) is not list:
         refuse(where, key, wrong_type("an array", value))
     return value
@@ -185,8 +191,6 @@ def array(node: "Node", key: str, where: str) -> "list[Any]":
 
 def texts(node: "Node", key: str, where: str) -> "list[str]":
     """Return the array of strings ``key``, empty when absent."""
-    if key not in node:
-        return []
     items = array(node, key, where)
     for index, item in enumerate(items):
         if type(item) is not str or "\0" in item or not item.isascii():
@@ -241,10 +245,8 @@ def absolute_paths(node: "Node", key: str, where: str) -> "list[str]":
 
 def node_of(node: "Node", key: str, where: str) -> "Node | None":
     """Return the object ``key``, None when absent."""
-    if key not in node:
-        return None
-    value = node[key]
-    if type(value) is not dict:
+    value = node.get(key)
+    if value is not None and type(value) is not dict:
         refuse(where, key, wrong_type("an object", value))
     return value
 
@@ -253,11 +255,12 @@ def items_of(
     node: "Node", key: str, where: str, make: "Callable[[Node, str], Made]"
 ) -> "list[Made]":
     """Return what ``make`` makes of each object in the array ``key``, empty when absent."""
-    if key not in node:
+    items = array(node, key, where)
+    if not items:
         return []
     made = []
     path = member(where, key)
-    for index, item in enumerate(array(node, key, where)):
+    for index, item in enumerate(items):
         if type(item) is not dict:
             fail(f"{path}[{index}]", wrong_type("an object", item))
         made.append(make(item, f"{path}[{index}]"))

@@ -134,7 +134,7 @@ class Linux:
         if "/../" in f"/{self.cgroups_path}/":
             refuse(where, "cgroupsPath", "must not contain '..'")
         self.rootfs_propagation = ""
-        if "rootfsPropagation" in node and node["rootfsPropagation"] != "":
+        if node.get("rootfsPropagation", "") not in ("", None):
             self.rootfs_propagation = need_choice(node, "rootfsPropagation", where, PROPAGATIONS)
         self.sysctl = text_entries(node, "sysctl", where)
         self.masked_paths = absolute_paths(node, "maskedPaths", where)

@@ -116,7 +116,7 @@ class Process:
         self.env = texts(node, "env", where)
         self.args = texts(node, "args", where)
         if not self.args:
-            refuse(where, "args", "must not be empty" if "args" in node else "is missing")
+            refuse(where, "args", "is missing" if node.get("args") is None else "must not be empty")
         self.user = User(node_of(node, "user", where) or {}, member(where, "user"))
         sets = node_of(node, "capabilities", where)
         self.capabilities = (

@@ -94,7 +94,8 @@ class Syscall:
         """Read the object at ``where``; InvalidError."""
         self.names = texts(node, "names", where)
         if not self.names:
-            refuse(where, "names", "must not be empty" if "names" in node else "is missing")
+            absent = node.get("names") is None
+            refuse(where, "names", "is missing" if absent else "must not be empty")
         self.action = need_choice(node, "action", where, ACTIONS)
         self.errno_ret = _errno(node, "errnoRet", where, self.action)
         self.args = items_of(node, "args", where, SyscallArg)
@@ -126,8 +127,8 @@ class Seccomp:
         self.listener_path = text(node, "listenerPath", where)
         self.listener_metadata = text(node, "listenerMetadata", where)
         if self.listener_metadata and not self.listener_path:
-            empty = "listenerPath" in node
-            refuse(where, "listenerPath", "must not be empty" if empty else "is missing")
+            absent = node.get("listenerPath") is None
+            refuse(where, "listenerPath", "is missing" if absent else "must not be empty")
         self.syscalls = items_of(node, "syscalls", where, Syscall)
 
 

@@ -43,6 +43,15 @@ def problems(bundle: Path) -> list[str]:
     return [line.removeprefix(f"{bundle}/config.json: ") for line in caught.value.problems]
 
 
+def test_what_is_null_is_absent(write: Write) -> None:
+    """Nobody behind the reader meets a property that is null."""
+    null = {"hooks": None, "mounts": None, "linux": {"namespaces": None, "x": [{"y": None}]}}
+
+    bundle = read(str(write({**RIGHT, **null})))
+
+    assert bundle.config == {**RIGHT, "linux": {"x": [{}]}}
+
+
 def test_right_bundle_is_read(write: Write) -> None:
     """Document, digest and the absolute path of the root filesystem come back."""
     directory = write(RIGHT)

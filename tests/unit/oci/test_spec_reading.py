@@ -83,7 +83,15 @@ WRONG = [
         config(root={"path": "x", "readonly": 1}),
         "config.json: root.readonly: must be a boolean, not a number",
     ),
-    (config(hostname=None), "config.json: hostname: must be a string, not null"),
+    (config(hostname=5), "config.json: hostname: must be a string, not a number"),
+    (
+        config(linux={"sysctl": {"net.x": None}}),
+        'config.json: linux.sysctl["net.x"]: must be a string, not null',
+    ),
+    (
+        config(process={**PROCESS, "args": ["sh", None]}),
+        "config.json: process.args[1]: must be a string, not null",
+    ),
     (
         config(process={"cwd": "/", "args": ["a", 1]}),
         "config.json: process.args[1]: must be a string, not a number",
@@ -412,6 +420,10 @@ def test_full_document() -> None:
     assert lines(FULL) == []
 
 
+# Objects whose keys are the bundle's own.
+MAPS = {"annotations", "sysctl", "timeOffsets", "netDevices", "rdma", "unified"}
+
+
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the way to every value inside ``value``."""
     found = [path]
@@ -427,16 +439,43 @@ def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def test_unknown_properties_are_ignored() -> None:
     """Junk beside known properties changes nothing, at whatever depth (config.md)."""
     document = copy.deepcopy(FULL)
-    maps = {"annotations", "sysctl", "timeOffsets", "netDevices", "rdma", "unified"}
     for path in paths_of(FULL):
         target = document
         for part in path:
             target = target[part]
-        if isinstance(target, dict) and not (path and path[-1] in maps):
+        if isinstance(target, dict) and not (path and path[-1] in MAPS):
             target["uxcJunk"] = {"a": [None]}
 
     assert spec.parse(document).linux.cgroups_path == "/a/..b/c.."
     assert lines(document) == []
+
+
+PROPERTIES = [
+    path
+    for path in paths_of(FULL)
+    if path and isinstance(path[-1], str) and not (set(path[:-1][-1:]) & MAPS)
+]
+
+
+@pytest.mark.parametrize("path", PROPERTIES, ids=lambda path: ".".join(map(str, path)))
+def test_a_property_that_is_null_is_absent(path: tuple[Any, ...]) -> None:
+    """Go's encoder writes null for what is empty: the same is said as without the property."""
+    null, absent = copy.deepcopy(FULL), copy.deepcopy(FULL)
+    *above, name = path
+    for document in (null, absent):
+        target: Any = document
+        for part in above:
+            target = target[part]
+        if document is null:
+            target[name] = None
+        else:
+            del target[name]
+
+    assert lines(null) == lines(absent)
+    if lines(absent):
+        assert refusal(null) == refusal(absent)
+    else:
+        spec.parse(null)
 
 
 JUNK = st.one_of(
@@ -498,4 +537,4 @@ def test_lone_objects() -> None:
     with pytest.raises(InvalidError, match=r"^process.json: user.uid: must be an integer"):
         spec.parse_process({**PROCESS, "user": {"uid": "0"}})
     with pytest.raises(InvalidError, match=r"^resources.json: memory.swap: must be an integer"):
-        spec.parse_resources({"memory": {"swap": None}})
+        spec.parse_resources({"memory": {"swap": []}})
