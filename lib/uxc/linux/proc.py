@@ -116,8 +116,12 @@ def set_limit(resource: int, soft: int, hard: int, pid: int = 0) -> None:
 
 
 def join_session_keyring(name: str) -> int:
-    """Join a new session keyring called ``name`` and return its serial; OSError as keyctl(2)."""
-    return syscall("keyctl", name, const.KEYCTL_JOIN_SESSION_KEYRING, name.encode() + b"\0")
+    """Join the session keyring called ``name`` and return its serial; OSError as keyctl(2).
+
+    It is made when there is none that lets itself be searched; an empty name always makes one.
+    """
+    text = name.encode() + b"\0" if name else None
+    return syscall("keyctl", name, const.KEYCTL_JOIN_SESSION_KEYRING, text)
 
 
 def set_domainname(name: str) -> None:

@@ -8,13 +8,11 @@ last.
 
 import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import _socket
-import errno
 import posix
-import sys
 
 from uxc.errors import InternalError, UxcError, system_failure
 from uxc.linux import const, fds, link, mount, ns, path, proc, pty
-from uxc.oci import devices, handshake, hooks, idmaps, mounts, program
+from uxc.oci import child, devices, handshake, hooks, idmaps, mounts, program
 from uxc.oci.lifecycle import ENDING
 from uxc.oci.rootfs import Rootfs
 from uxc.protocol import send_with_fds
@@ -94,26 +92,22 @@ def run(plan: "Plan", around: Surroundings) -> "NoReturn":
     try:
         code = _run(plan, around)
     except UxcError as error:
-        _report(around, error)
+        child.report(around.channel, error)
     except EOFError:
         # The parent is gone, and with it the container that was to be.
         code = 1
     except BaseException as error:
-        _report(around, InternalError(f"{type(error).__name__} in the first process: {error}"))
+        child.report(
+            around.channel, InternalError(f"{type(error).__name__} in the first process: {error}")
+        )
     finally:
         posix._exit(code)
 
 
-def _report(around: Surroundings, error: UxcError) -> None:
-    try:
-        around.channel.send_error(error)
-    except OSError:
-        # Parked, or the parent is gone: the container's stderr is all that is left.
-        posix.write(2, f"{error.message}\n".encode("utf-8", "replace"))
-
-
 def _run(plan: "Plan", around: Surroundings) -> int:
-    _detach_from_caller(around)
+    child.detach(around.prepare, around.all_fds(), around.stdio)
+    if around.keyring:
+        child.join_session_keyring(around.keyring)
     if plan.user_namespace:
         _become_root(plan, around)
     _enter_cgroups(plan, around)
@@ -148,13 +142,11 @@ def _run(plan: "Plan", around: Surroundings) -> int:
     listening = around.seccomp is not None and around.seccomp.listens
     if listening:
         # While the parent is there to pass it on, and not between start and exec as otherwise.
-        _hand_over(around, program.confine(what, around.seccomp, keep_admin))
+        child.hand_over(around.channel, program.confine(what, around.seccomp, keep_admin))
     traced = _park(around)
     if not traced:
         _run_start_hooks(plan, around, created)
-    fds.close_all_but(around.preserved, cloexec=True)
-    for fd in around.preserved:
-        posix.set_inheritable(fd, True)
+    child.keep_only(around.preserved)
     if not listening:
         program.confine(what, around.seccomp, keep_admin)
     if not traced:
@@ -164,36 +156,6 @@ def _run(plan: "Plan", around: Surroundings) -> int:
     except OSError as error:
         raise program.refusal(what, error) from None
     raise AssertionError("execve returned")
-
-
-def _detach_from_caller(around: Surroundings) -> None:
-    """Drop what the caller left in this process: descriptors, signals, session, module search."""
-    if around.prepare is not None:
-        around.prepare()
-    posix.umask(0)
-    proc.set_parent_death_signal(_signal.SIGKILL)
-    fds.close_all_but(around.all_fds())
-    proc.reset_signals()
-    # An import from here on would read files of the container as code.
-    sys.meta_path.clear()
-    sys.path.clear()
-    if around.stdio != (0, 1, 2):
-        # Copies first: one of them may have the number that another one is to get.
-        for number, copy in enumerate([posix.dup(fd) for fd in around.stdio]):
-            posix.dup2(copy, number)
-    posix.setsid()
-    if around.keyring:
-        _join_session_keyring(around.keyring)
-
-
-def _join_session_keyring(name: str) -> None:
-    """Leave the caller's session keyring, whose keys the program could search and read."""
-    try:
-        proc.join_session_keyring(name)
-    except OSError as error:
-        # A kernel without keyrings has nothing to leave.
-        if error.errno != errno.ENOSYS:
-            raise system_failure("join a session keyring", error) from None
 
 
 def _become_root(plan: "Plan", around: Surroundings) -> None:
@@ -206,14 +168,7 @@ def _become_root(plan: "Plan", around: Surroundings) -> None:
 
 
 def _enter_cgroups(plan: "Plan", around: Surroundings) -> None:
-    try:
-        for fd in around.cgroups:
-            # "0" is the writer itself. A single thread that moves itself by v1's "tasks" does not
-            # wait for the lock of all threads, an RCU grace period of 10 ms on an idle machine.
-            posix.write(fd, b"0")
-            posix.close(fd)
-    except OSError as error:
-        raise system_failure("enter the container's cgroups", error) from None
+    child.enter_cgroups(around.cgroups)
     if plan.new_flags & const.CLONE_NEWCGROUP:
         # Its root is where the process is now, so the cgroups come first (cgroup_namespaces(7)).
         ns.unshare(const.CLONE_NEWCGROUP)
@@ -302,13 +257,6 @@ def _meet(around: Surroundings) -> "tuple[bytes, bytes]":
     around.channel.send(handshake.BUILT)
     creating, created = around.channel.receive().split(handshake.SEPARATOR)
     return creating, created
-
-
-def _hand_over(around: Surroundings, listener: int) -> None:
-    """Have the parent fetch the filter's listener; under that filter sendmsg(2) may not return."""
-    posix.write(around.channel.fd, handshake.LISTENER + b"%d" % listener)
-    around.channel.expect(handshake.TAKEN)
-    posix.close(listener)
 
 
 def _park(around: Surroundings) -> bool:
