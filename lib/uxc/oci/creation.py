@@ -118,6 +118,10 @@ class Creation:
         )
         state.warnings += self._cgroup_plan.warnings
         state.rootfs = self._plan.rootfs
+        if self._plan.shares_mounts:
+            from uxc.oci import hostroot
+
+            state.root_mounts = (hostroot.mount_at(state.rootfs), 0)
         state.annotations = self._spec.annotations
         state.owner = "root" if posix.getuid() == 0 else str(posix.getuid())
         state.created = states_.timestamp()
@@ -314,13 +318,27 @@ class Creation:
         around = self._open_surroundings()
         try:
             around.cgroups = self._cgroup.entrances(unified=not born_inside)
-            around.trees = process.open_trees(self._plan)
+            around.trees = self._open_trees()
             cgroup_fd = self._cgroup.v2_fd if born_inside else -1
             self._process = process.spawn(self._plan, around, cgroup_fd)
         finally:
             for fd in [*around.cgroups, *(fd for fd, _ in around.joined), *around.trees.values()]:
                 posix.close(fd)
         self.state.pid, self.state.start_time = self._process.pid, self._process.start_time
+
+    def _open_trees(self) -> "dict[int, int]":
+        if not self._plan.wants_trees:
+            return {}
+        from uxc.oci import hostroot, trees
+
+        state = self.state
+        if state.root_mounts is None:
+            return trees.open_trees(self._plan)
+        # Of a first attempt whose process was killed early.
+        hostroot.detach(state.rootfs, *state.root_mounts)
+        opened = trees.open_trees(self._plan)
+        state.root_mounts = (state.root_mounts[0], hostroot.mount_at(state.rootfs))
+        return opened
 
     def _open_console(self) -> int:
         options = self._options

@@ -4,10 +4,9 @@ Its mounts would be the host's for ever, so all of them hang on one: a copy of t
 itself. Detaching that one takes back everything.
 """
 
-import errno
 import posix
 
-from uxc.errors import InvalidError, system_failure
+from uxc.errors import ConflictError, InvalidError, system_failure
 from uxc.linux import const, mount
 
 _OPEN = posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
@@ -45,20 +44,24 @@ def attach(path: str) -> int:
         raise system_failure("mount the root file system", error) from None
 
 
-def detach(path: str, before: int) -> None:
-    """Undo ``attach``, and all that was mounted below; ``before`` is what ``mount_at`` said.
+def detach(path: str, before: int, ours: int) -> None:
+    """Undo ``attach``, and all that was mounted below.
 
-    Nothing attached any more, or no such directory, is fine. Raises SystemFailure.
+    ``before`` and ``ours`` are what ``mount_at`` said before and after it; ``ours`` is 0 when
+    nobody came to ask. Nothing attached any more, or no such directory, is fine. Raises
+    ConflictError when another mount covers it, SystemFailure.
     """
     try:
-        fd = posix.open(path, _OPEN)
-    except (FileNotFoundError, NotADirectoryError):
+        found = mount_at(path)
+        if found == before:
+            return
+        if ours not in (found, 0):
+            raise ConflictError(
+                f"cannot detach the root file system {path}: something else is mounted on it",
+                "unmount that, or delete the other container that uses the directory",
+            )
+        mount.unmount(path)
+    except InvalidError:
         return
-    try:
-        if mount.identity(fd) != before:
-            mount.unmount(path)
     except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise system_failure("detach the root file system", error) from None
-    finally:
-        posix.close(fd)
+        raise system_failure("detach the root file system", error) from None

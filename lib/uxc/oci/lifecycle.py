@@ -247,6 +247,10 @@ def clean_up(state: State) -> "list[str]":
         cgroup = _load_cgroup(state)
         cgroup.kill_all()
         cgroup.remove()
+    if state.root_mounts is not None:
+        from uxc.oci import hostroot
+
+        hostroot.detach(state.rootfs, *state.root_mounts)
     try:
         states_.remove(state)
     except OSError as error:

@@ -231,7 +231,11 @@ class Plan:
     @property
     def wants_trees(self) -> bool:
         """Whether the maker has to open mounts for the child (``trees.open_trees``)."""
-        return self.user_namespace or any(step.options.idmap for step in self.mounts)
+        return (
+            self.user_namespace
+            or self.shares_mounts
+            or any(step.options.idmap for step in self.mounts)
+        )
 
     @property
     def shares_mounts(self) -> bool:
@@ -254,9 +258,10 @@ def refuse_unsupported(spec: "Spec") -> None:
         if value:
             raise InvalidError(f"{SOURCE}: {path}: is not supported")
     mountplan.check_label(linux.mount_label)
-    if linux.namespace("mount") is None:
+    if linux.namespace("mount") is None and linux.namespace("user") is not None:
         raise InvalidError(
-            f"{SOURCE}: linux.namespaces: a container without a mount namespace is not supported"
+            f"{SOURCE}: linux.namespaces: a user namespace needs a mount namespace: its root may "
+            "not mount anything in the host's"
         )
 
 

@@ -126,15 +126,6 @@ def open_namespaces(plan: "Plan") -> "list[tuple[int, int]]":
     return opened
 
 
-def open_trees(plan: "Plan") -> "dict[int, int]":
-    """Open what the child cannot mount by itself (``trees.open_trees``), mostly nothing."""
-    if not plan.wants_trees:
-        return {}
-    from uxc.oci import trees
-
-    return trees.open_trees(plan)
-
-
 def spawn(plan: "Plan", around: init.Surroundings, cgroup_fd: int) -> FirstProcess:
     """Clone the first process, which begins at once.
 

@@ -37,6 +37,7 @@ class State:
         "pid",
         "poststop",
         "root",
+        "root_mounts",
         "rootfs",
         "start_time",
         "startable",
@@ -52,6 +53,9 @@ class State:
         self.start_time = 0
         self.bundle = ""
         self.rootfs = ""
+        # In the maker's mount namespace, the root file system is a mount of the host while the
+        # container is there: the numbers of the one below and, once it is there, of that one.
+        self.root_mounts: tuple[int, int] | None = None
         self.created = ""
         self.owner = ""
         self.annotations: dict[str, str] = {}
@@ -79,6 +83,7 @@ class State:
             "startTime": self.start_time,
             "bundle": self.bundle,
             "rootfs": self.rootfs,
+            "rootMounts": self.root_mounts,
             "created": self.created,
             "owner": self.owner,
             "annotations": self.annotations,
@@ -215,6 +220,7 @@ def _read(root: str, container_id: str) -> "State | None":
     state.start_time = record["startTime"]
     state.bundle = record["bundle"]
     state.rootfs = record["rootfs"]
+    state.root_mounts = tuple(record["rootMounts"]) if record["rootMounts"] else None
     state.created = record["created"]
     state.owner = record["owner"]
     state.annotations = record["annotations"]

@@ -8,7 +8,7 @@ import posix
 
 from uxc.errors import InvalidError, system_failure
 from uxc.linux import const, mount, userns
-from uxc.oci import devices, idmaps, mountplan, mounts
+from uxc.oci import devices, hostroot, idmaps, mountplan, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,17 +20,20 @@ def open_trees(plan: "Plan") -> "dict[int, int]":
     """Return index in ``mounts`` → fd of a detached mount; UxcError, and then none is open.
 
     With a user namespace of all that is bound, of the root file system and of a file system with
-    the device nodes (``mountplan.ROOT_TREE``, ``DEVICES_TREE``); else of what is idmapped. The
-    fds are the caller's. To be called where something may be waited for: paths of the host are
-    looked up.
+    the device nodes (``mountplan.ROOT_TREE``, ``DEVICES_TREE``); else of what is idmapped. Where
+    the mount namespace is the caller's own, the root is attached already (``hostroot``). The fds
+    are the caller's. To be called where something may be waited for: paths of the host are looked
+    up.
     """
     opened: dict[int, int] = {}
     spaces = _Spaces(plan)
     try:
-        if plan.user_namespace:
+        if plan.shares_mounts:
+            opened[mountplan.ROOT_TREE] = hostroot.attach(plan.rootfs)
+        elif plan.user_namespace:
             opened[mountplan.ROOT_TREE] = _open_root(plan)
-            if devices.wanted(plan):
-                opened[mountplan.DEVICES_TREE] = _make_devices(plan, spaces)
+        if plan.user_namespace and devices.wanted(plan):
+            opened[mountplan.DEVICES_TREE] = _make_devices(plan, spaces)
         for step in plan.mounts:
             if step.kind == "bind" and (plan.user_namespace or step.options.idmap):
                 opened[step.index] = _open_source(plan, step, spaces)
