@@ -56,6 +56,7 @@ prepare_venv() {
     done
     # The programs start without site-packages and from byte code, which nobody else would write.
     quietly env -u PYTHONDONTWRITEBYTECODE "$VENV/bin/python" -m compileall -q "$TOP/lib"
+    quietly "$VENV/bin/python" "$TOP/lib/pack.py" "$TOP/lib"
 }
 
 # prepare_debian: a bundle with Debian in it, in $CACHE/debian/bundle, by way of an OCI image:

@@ -24,7 +24,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "tools",
 # A room is a package below uxc, or a module that stands there alone. It sees lower ranks only;
 # rooms of one rank do not know each other (docs/architecture.md).
 RANKS = (
-    ("errors", "version"),
+    ("errors", "version", "packed"),
     ("paths", "jsontext"),
     ("files", "log"),
     ("protocol", "linux", "uci"),
@@ -50,6 +50,7 @@ DOORS = {
 HOT = (
     "uxc.errors",
     "uxc.version",
+    "uxc.packed",
     "uxc.paths",
     "uxc.files",
     "uxc.jsontext",
