@@ -35,6 +35,7 @@ _GLOBAL = {
 _GLOBAL_SHORT = {"v": "version", "V": "version", "h": "help", "?": "help"}
 _SHORT = {"h": "help", "?": "help"}
 _ROOTLESS = ("auto", "true", "false")
+_LEVELS = ("debug", "info", "warning", "error")
 _MANAGERS = ("cgroupfs", "systemd", "disabled")
 _SEE = f"{NAME} --help lists them"
 
@@ -67,6 +68,10 @@ class Call:
         if given.get("log-format", "text") not in ("text", "json"):
             raise InvalidError(
                 f"unknown log format '{given['log-format']}'", "text and json are known"
+            )
+        if given.get("log-level", "info") not in _LEVELS:
+            raise InvalidError(
+                f"unknown log level '{given['log-level']}'", f"{', '.join(_LEVELS)} are known"
             )
         log = given.get("log", "").removeprefix("file:")
         if log:
