@@ -773,3 +773,58 @@ def test_a_user_namespace_needs_a_mount_namespace(refusal: Refusal) -> None:
         shared(config)
 
     assert "needs a mount namespace" in refusal(edit)
+
+
+@pytest.mark.ours
+def test_a_joined_user_namespace_maps_devices_and_owners(
+    runtime: Runtime, bundle: Bundle, owned: Path
+) -> None:
+    """The maps of one that exists already are those of its path."""
+    first = bundle("sleep", "60", edit=user_namespace, name="first")
+    make_owned(first / "rootfs")
+    holder = runtime.created(first, "holder")
+
+    def edit(config: Config) -> None:
+        config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{holder}/ns/user"})
+        config["linux"]["devices"] = [
+            {"path": "/dev/tun", "type": "c", "major": 10, "minor": 200, "uid": 7, "gid": 8}
+        ]
+        mounts(bind(owned, "/mnt", "rbind", "ridmap"))(config)
+
+    where = bundle("sh", "-c", f"stat -c '%n %u:%g' /dev/null /dev/tun; {OWNERS}", edit=edit)
+    make_owned(where / "rootfs")
+    done = runtime.run(where)
+
+    assert done.stdout.splitlines() == [
+        "/dev/null 0:0", "/dev/tun 7:8", "0 0:0", "1000 1000:1000", "sub/0 0:0",
+        "sub/1000 1000:1000",
+    ], done.stderr  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks"), [("rslave", "master"), ("rshared", "shared master"), ("rprivate", "")]
+)
+@pytest.mark.ours
+def test_propagation_into_a_user_namespace_is_one_way(
+    runtime: Runtime, bundle: Bundle, tmp_path: Path, kind: str, marks: str
+) -> None:
+    """Whatever rootfsPropagation says, the host's mounts learn nothing from the container."""
+    top = tmp_path / "top"
+    top.mkdir()
+    subprocess.run(["mount", "--bind", str(top), str(top)], check=True)
+    subprocess.run(["mount", "--make-shared", str(top)], check=True)
+    try:
+
+        def edit(config: Config) -> None:
+            user_namespace(config)
+            config["linux"]["rootfsPropagation"] = kind
+            mounts(bind(top, "/mnt", "rbind"))(config)
+            make_owned(tmp_path / "b/rootfs")
+
+        done = runtime.run(bundle("cat", "/proc/self/mountinfo", edit=edit))
+    finally:
+        subprocess.run(["umount", str(top)], check=True)
+
+    line = next(line for line in done.stdout.splitlines() if line.split()[4] == "/mnt")
+    fields = line.split(" - ")[0].split()[6:]
+    assert [field.partition(":")[0] for field in fields] == marks.split(), line
