@@ -513,6 +513,7 @@ def test_a_new_file_is_no_more_than_a_file(runtime: Runtime, bundle: Bundle) -> 
     assert (made.st_uid, stat.S_IMODE(made.st_mode)) == (0, 0o755)
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("own", [True, False])
 def test_the_cgroups_can_be_mounted(sh: Sh, own: bool) -> None:
     """A mount of type cgroup shows the machine's hierarchies, read-only when asked."""

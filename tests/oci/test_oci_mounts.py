@@ -645,6 +645,7 @@ def test_mounts_of_a_user_namespace_do_not_reach_the_host(
         subprocess.run(["umount", str(top)], check=True)
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("own", [True, False])
 def test_cgroups_can_be_mounted_in_a_user_namespace(sh: Sh, tmp_path: Path, own: bool) -> None:
     """With a cgroup namespace anew; without one bound, and read-only (CVE-2023-25809)."""
@@ -665,6 +666,7 @@ def test_cgroups_can_be_mounted_in_a_user_namespace(sh: Sh, tmp_path: Path, own:
     assert all(("ro" in words[5].split(",")) is not own for words in trees)
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 def test_the_v2_tree_alone_can_be_mounted(sh: Sh) -> None:
     """Type cgroup2 on a machine that has v1 hierarchies as well."""
