@@ -215,10 +215,8 @@ class Creation:
         assert self._cgroup is not None
         self._accompany(self._cgroup)
         self._set_oom_score()
-        if self._plan.user_namespace and self._plan.program is not None:
-            from uxc.oci import program
-
-            program.set_limits(self._plan.program, self.process.pid)
+        if self._plan.user_namespace:
+            self._cross_user_namespace(self._cgroup)
         self._cgroup.settle()
         options = self._options
         if options.pidfd_socket:
@@ -234,6 +232,19 @@ class Creation:
         self.process.park(ends=options.may_wait)
         self._save()
         return True
+
+    def _cross_user_namespace(self, cgroup: "Cgroup") -> None:
+        """Do what takes privileges that the first process gave up with its user namespace."""
+        program = self._plan.program
+        if program is not None:
+            from uxc.oci.program import set_limits
+
+            set_limits(program, self.process.pid)
+        from uxc.oci.cgroup import delegation
+
+        if delegation.is_wanted(self._plan, self._layout):
+            uid, gid = (0, 0) if program is None else (program.uid, program.gid)
+            delegation.hand_over(cgroup, self.process.pid, uid, gid)
 
     def _execute_traced(self, cgroup: "Cgroup") -> bool:
         """Let the first process become its program, to be stopped there; False: not possible."""
