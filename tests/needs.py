@@ -115,8 +115,13 @@ def cgroup2_mount() -> str:
     return ""
 
 
+def cgroup1_mount(controller: str) -> str:
+    """Return where the cgroup v1 tree of a controller is mounted, or an empty string."""
+    return next((where for where, options in _cgroup1_mounts() if controller in options), "")
+
+
 def _on_v1(controller: str) -> str:
-    found = any(controller in options for _, options in _cgroup1_mounts())
+    found = cgroup1_mount(controller)
     return "" if found else f"no cgroup v1 tree has the {controller} controller"
 
 
@@ -128,9 +133,9 @@ def _on_v2(controller: str) -> str:
     return "" if controller in controllers else f"cgroup v2 has no {controller} controller"
 
 
-for _name in ("cpu", "cpuset", "memory", "pids", "devices", "freezer"):
+for _name in ("blkio", "cpu", "cpuset", "devices", "freezer", "hugetlb", "memory", "pids"):
     _probe(f"cgroup1-{_name}")(functools.partial(_on_v1, _name))
-for _name in ("cpu", "cpuset", "memory", "pids", "io"):
+for _name in ("cpu", "cpuset", "hugetlb", "io", "memory", "pids"):
     _probe(f"cgroup2-{_name}")(functools.partial(_on_v2, _name))
 
 
@@ -159,6 +164,11 @@ def _libuci() -> str:
 @_probe("debian")
 def _debian() -> str:
     return "" if DEBIAN_BUNDLE.is_dir() else "tests/run has not made the Debian bundle"
+
+
+@_probe("sys-resource")
+def _sys_resource() -> str:
+    return _tried("sh", "-c", "echo -1 >/proc/self/oom_score_adj")
 
 
 @_probe("apparmor")
