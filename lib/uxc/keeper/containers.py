@@ -21,6 +21,7 @@ from uxc.linux import proc
 from uxc.oci import (
     attributes,
     init,
+    lsm,
     parking,
     plan,
     process,
@@ -50,6 +51,7 @@ IMPORTED_BEFORE_FORK = (
     group,
     init,
     layout,
+    lsm,
     parking,
     plan,
     process,
