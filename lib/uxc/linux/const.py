@@ -30,6 +30,7 @@ _NUMBERS = {
     "personality": (135, 136, 136, 92, 136, 132, 136, 136),
     "ioprio_set": (251, 289, 314, 30, 314, 273, 273, 282),
     "sched_setattr": (314, 351, 380, 274, 349, 309, 355, 345),
+    "fstatfs": (138, 100, 100, 44, 100, 135, 100, 100),
     "set_mempolicy": (238, 276, 321, 237, 270, 229, 261, 270),
 }
 # Since Linux 5.1 a new call has one number everywhere (plus the base on mips).
@@ -133,6 +134,8 @@ class TerminalIoctls:
 
 IOCTL = IoctlCodes(ABI)
 TERMINAL = TerminalIoctls(ABI)
+
+DEVPTS_SUPER_MAGIC = 0x1CD1
 
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914

@@ -112,6 +112,12 @@ def buffer(size: int) -> "Any":
     return kind()
 
 
+def memory_at(place: int, size: int) -> "Any":
+    """Return the ``size`` bytes of this process at the address ``place``, as ``buffer`` does."""
+    kind: Any = type("Memory", (_ctypes.Array,), {"_type_": _Byte, "_length_": size})
+    return kind.from_address(place)
+
+
 def address(memory: "Any") -> int:
     """Return the address of a buffer, for structures that hold pointers; keep it alive."""
     return _ctypes.addressof(memory)

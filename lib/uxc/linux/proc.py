@@ -5,7 +5,16 @@ import _struct
 import posix
 
 from uxc.linux import const
-from uxc.linux.libc import StringVector, address, buffer, fail, fork_hook, locked_syscall, syscall
+from uxc.linux.libc import (
+    StringVector,
+    address,
+    buffer,
+    fail,
+    fork_hook,
+    locked_syscall,
+    memory_at,
+    syscall,
+)
 from uxc.linux.pid import Stat as Stat
 from uxc.linux.pid import pidfd_of as pidfd_of
 from uxc.linux.pid import pidfd_open as pidfd_open
@@ -113,6 +122,33 @@ def set_no_new_privileges() -> None:
 def set_limit(resource: int, soft: int, hard: int, pid: int = 0) -> None:
     """Set a limit by its kernel number (prlimit(2)); RLIM_INFINITY means none."""
     syscall("prlimit64", None, pid, resource, _struct.pack("=2Q", soft, hard), None)
+
+
+def raise_hard_limit(resource: int, hard: int) -> None:
+    """Raise the hard limit of this process to ``hard`` if it is lower, the soft one stays."""
+    limits = buffer(16)
+    syscall("prlimit64", None, 0, resource, None, limits)
+    soft, now = _struct.unpack("=2Q", limits.raw)
+    if now < hard:
+        set_limit(resource, soft, hard)
+
+
+def rename(text: str) -> None:
+    """Show ``text`` as the command line of this process, cut to the length of the real one.
+
+    Other processes may read that of any process that they see, while it is not theirs to know
+    what was typed (environment variables, paths of the host).
+    """
+    fd = posix.open("/proc/self/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        fields = posix.read(fd, 4096).rpartition(b") ")[2].split()
+    finally:
+        posix.close(fd)
+    # proc(5) counts from 1: 3 is the state, 48 and 49 are where the arguments begin and end.
+    start, end = int(fields[45]), int(fields[46])
+    size = end - start
+    # The last byte stays NUL: the kernel would show the environment behind it otherwise.
+    memory_at(start, size).raw = text.encode()[: size - 1].ljust(size, b"\0")
 
 
 def join_session_keyring(name: str) -> int:

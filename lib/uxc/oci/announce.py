@@ -49,20 +49,25 @@ def write_pid_file(path: str, process: int) -> None:
         raise system_failure(f"write the pid file {path}", error) from None
 
 
-def hand_listener(pidfd: int, number: int, profile: "Seccomp", state: "State") -> None:
+def hand_listener(
+    pidfd: int, number: int, profile: "Seccomp", state: "State", executed: int = 0
+) -> None:
     """Fetch the listener that is ``number`` in the process and send it to the profile's agent.
+
+    The process is the container's first one, or another one that is ``executed`` in it.
 
     With it goes the container process state (runtime-spec, config-linux.md, "The Container Process
     State"). Raises SystemFailure.
     """
     from uxc import jsontext
 
+    of_container = state.document("running" if executed else "creating")
     document: dict[str, Any] = {
-        "ociVersion": state.document("creating")["ociVersion"],
+        "ociVersion": of_container["ociVersion"],
         "fds": ["seccompFd"],
-        "pid": state.pid,
+        "pid": executed or state.pid,
         "metadata": profile.listener_metadata or "",
-        "state": state.document("creating"),
+        "state": of_container,
     }
     try:
         listener = proc.get_fd(pidfd, number)

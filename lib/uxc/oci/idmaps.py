@@ -106,12 +106,20 @@ def become_root(maps: Maps | None) -> None:
         raise system_failure("become root of the user namespace", error) from None
 
 
-def _first(file: str) -> int:
-    fd = posix.open(f"/proc/thread-self/{file}", posix.O_RDONLY | posix.O_CLOEXEC)
+def root_ids(pid: int) -> "tuple[int, int]":
+    """Return the user and the group that are root in the user namespace of ``pid``.
+
+    They are 0, or the lowest ids there are. Raises OSError, SystemFailure before there are any.
+    """
+    return _first("uid_map", f"{pid}"), _first("gid_map", f"{pid}")
+
+
+def _first(file: str, process: str = "thread-self") -> int:
+    fd = posix.open(f"/proc/{process}/{file}", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         words = posix.read(fd, _MAX_BYTES * 4).split()
     finally:
         posix.close(fd)
     if not words:
-        raise SystemFailure(f"the joined user namespace has no {file} yet")
+        raise SystemFailure(f"the user namespace has no {file} yet")
     return min(int(word) for word in words[::3])

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from uxc.oci.seccomp import Program
 
 _IS_TYPE = 0o170000
+# What setresuid(2) takes for "leave it as it is": the program would be the runtime's user.
+_UNCHANGED = (1 << 32) - 1
 _NULL_RDEV = posix.makedev(1, 3)
 # What a shell answers for a program that is missing, or that cannot be run.
 EXIT_NOT_FOUND = 127
@@ -28,6 +30,18 @@ def set_limits(plan: "ProgramPlan", pid: int = 0) -> None:
     for number, soft, hard in plan.limits:
         try:
             proc.set_limit(number, soft, hard, pid)
+        except OSError as error:
+            raise system_failure(f"set resource limit {number} to {soft}:{hard}", error) from None
+
+
+def raise_limits(plan: "ProgramPlan") -> None:
+    """Lift the hard limits that are too low for ``set_limits`` later, without privileges.
+
+    Set as they are now, a low one would be in the way of what is still to be done. SystemFailure.
+    """
+    for number, soft, hard in plan.limits:
+        try:
+            proc.raise_hard_limit(number, hard)
         except OSError as error:
             raise system_failure(f"set resource limit {number} to {soft}:{hard}", error) from None
 
@@ -70,6 +84,18 @@ def enter_directory(fd: int, place: str) -> None:
         raise system_failure(f"change directory to {place}", error) from None
 
 
+def set_oom_score(pid: int, score: int) -> None:
+    """Set the oom_score_adj of ``pid``, of our pid namespace; SystemFailure."""
+    try:
+        fd = posix.open(f"/proc/{pid}/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, str(score).encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise system_failure(f"set oomScoreAdj to {score}", error) from None
+
+
 def check_directory() -> None:
     """Make sure that the working directory lies inside the root; UxcError."""
     try:
@@ -87,11 +113,15 @@ def become(plan: "ProgramPlan", keep_admin: bool) -> None:
     Raises SystemFailure.
     """
     sets = plan.sets
+    if _UNCHANGED in (plan.uid, plan.gid):
+        raise InvalidError(f"{_UNCHANGED} is the id of nobody")
     try:
         caps.drop_bounding(sets.bounding)
         caps.keep_over_setuid(True)
-        # Always: the caller's groups would stay otherwise.
-        posix.setgroups(plan.additional_gids)
+        # The caller's groups would stay otherwise. A user namespace may forbid the call, where a
+        # process that joins has given them up before.
+        if plan.additional_gids or posix.getgroups():
+            posix.setgroups(plan.additional_gids)
         posix.setresgid(plan.gid, plan.gid, plan.gid)
         posix.setresuid(plan.uid, plan.uid, plan.uid)
         # A change of user makes the process dumpable by fs.suid_dumpable's value and forgets the

@@ -4,7 +4,7 @@ import posix
 
 from uxc.errors import EXIT_OK
 from uxc.oci import createoptions, lifecycle, restoring
-from uxc.ocicli import checkpointing, foreground
+from uxc.ocicli import attached, checkpointing
 from uxc.ocicli.call import FLAG, WORD
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def run(call: "Call") -> int:
         call.warning(warning)
     if "detach" in given:
         return EXIT_OK
-    code = foreground.wait(state, None)
+    code = attached.wait(state.pid, None)
     for warning in lifecycle.delete(call.root, call.id, force=True):
         call.warning(warning)
     return code
