@@ -62,7 +62,7 @@ def cable() -> Iterator[Callable[..., None]]:
 @pytest.fixture
 def devices(netns: int) -> Iterator[NetDevices]:
     """Return a mover into the container's namespace."""
-    mover = NetDevices(netns)
+    mover = NetDevices(f"/proc/self/fd/{netns}")
     yield mover
     mover.close()
 
@@ -149,19 +149,21 @@ def test_a_device_that_cannot_leave_is_an_error(devices: NetDevices) -> None:
     try:
         with pytest.raises(SystemFailure, match="cannot move network device probe0: invalid arg"):
             devices.move({"probe0": ""})
-        devices.take_back()
+        assert devices.take_back() == []
     finally:
         ip("link del probe0")
 
 
-def test_the_own_namespace_is_an_error() -> None:
+def test_what_is_no_other_namespace_is_an_error() -> None:
     """A container that shares the runtime's network would get nothing and change the host."""
-    own = ns.open_own("net")
-    try:
-        with pytest.raises(InvalidError, match="shares the runtime's network"):
-            NetDevices(own)
-    finally:
-        os.close(own)
+    before = sorted(os.listdir("/proc/self/fd"))
+
+    with pytest.raises(InvalidError, match="shares the runtime's network"):
+        NetDevices("/proc/self/ns/net")
+    with pytest.raises(SystemFailure, match="look into the container's network"):
+        NetDevices("/dev/null")
+
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_was_moved_comes_back(
@@ -181,7 +183,7 @@ def test_what_was_moved_comes_back(
         with pytest.raises(ConflictError):
             devices.move(wanted)
 
-        devices.take_back()
+        assert devices.take_back() == []
 
         (link,) = ip("addr show dev probe0")
         assert addresses(link) == {"192.0.2.7/24", "2001:db8::7/64"}
@@ -203,7 +205,7 @@ def test_the_way_back_does_not_need_the_container(
     # The last descriptor but the mover's own.
     os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), netns)
 
-    devices.take_back()
+    assert devices.take_back() == []
 
     assert "probe0" in {link["ifname"] for link in ip("link")}
 
@@ -213,9 +215,9 @@ def test_nothing_stays_open(netns: int, cable: Callable[..., None]) -> None:
     cable("probe0")
     before = sorted(os.listdir("/proc/self/fd"))
 
-    mover = NetDevices(netns)
+    mover = NetDevices(f"/proc/self/fd/{netns}")
     mover.move({"probe0": ""})
-    mover.take_back()
+    assert mover.take_back() == []
     mover.close()
 
     assert sorted(os.listdir("/proc/self/fd")) == before

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from uxc.oci.cgroup.layout import Layout
     from uxc.oci.cgroup.setup import Plan as CgroupPlan
     from uxc.oci.init import Surroundings
+    from uxc.oci.netdevices import NetDevices
     from uxc.oci.parking import Tracer
     from uxc.oci.plan import Plan
     from uxc.oci.process import FirstProcess
@@ -68,6 +69,7 @@ class Creation:
         "_cgroup_plan",
         "_config",
         "_console",
+        "_devices",
         "_gate",
         "_layout",
         "_lock",
@@ -93,6 +95,7 @@ class Creation:
         self._start_report = -1
         self._cgroup: Cgroup | None = None
         self._process: FirstProcess | None = None
+        self._devices: NetDevices | None = None
         self._tracer: Tracer | None = None
         self.state = state = State(options.root, options.id)
         state.bundle = absolute(options.bundle)
@@ -310,6 +313,11 @@ class Creation:
         from uxc.oci import hooks
 
         plan = self._plan
+        if plan.net_devices:
+            from uxc.oci.netdevices import NetDevices
+
+            self._devices = NetDevices(f"/proc/{self.process.pid}/ns/net")
+            self._devices.move(plan.net_devices)
         creating = jsontext.dumps(self.state.document("creating")).encode()
         hooks.run("prestart", plan.hooks.prestart, creating)
         hooks.run("createRuntime", plan.hooks.create_runtime, creating)
@@ -423,7 +431,7 @@ class Creation:
     def abandon(self) -> "list[str]":
         """Take back everything that was made; UxcError for what could not be.
 
-        Returns what went wrong in the poststop hooks.
+        Returns what went wrong in the poststop hooks, and on the way back of network devices.
         """
         try:
             return self._undo()
@@ -431,6 +439,7 @@ class Creation:
             self._close()
 
     def _undo(self) -> "list[str]":
+        failed = [] if self._devices is None else self._devices.take_back()
         if self._process is not None:
             self._process.kill()
         if self._options.pid_file and self._process is not None:
@@ -438,10 +447,12 @@ class Creation:
         # Without a process nothing ran that a hook could have to tidy up after.
         self.state.poststop = self.state.poststop and self._process is not None
         self.state.cgroup = None if self._cgroup is None else self._cgroup.record()
-        return lifecycle.clean_up(self.state)
+        return failed + lifecycle.clean_up(self.state)
 
     def _close(self) -> None:
         """Close what only the creation needed."""
+        if self._devices is not None:
+            self._devices.close()
         if self._process is not None:
             self._process.close()
         if self._cgroup is not None:

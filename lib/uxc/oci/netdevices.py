@@ -7,7 +7,7 @@ the kernel returns the physical ones and destroys the others. Only a create that
 import errno
 import posix
 
-from uxc.errors import ConflictError, InvalidError, NotFoundError, UxcError, system_failure
+from uxc.errors import ConflictError, InvalidError, NotFoundError, system_failure
 from uxc.linux import const, ns
 from uxc.linux import rtnetlink as rtnl
 
@@ -38,29 +38,27 @@ class NetDevices:
 
     __slots__ = ("_away", "_home", "_home_fd", "_moved", "_netns_fd")
 
-    def __init__(self, netns_fd: int) -> None:
-        """Connect to the caller's namespace and the one behind ``netns_fd``, which stays open.
+    def __init__(self, netns: str) -> None:
+        """Connect to the caller's namespace and to the one that is at the path ``netns``.
 
         Raises InvalidError when they are one, SystemFailure. The caller has one thread.
         """
-        self._netns_fd = netns_fd
         self._moved: list[_Moved] = []
-        self._home_fd = ns.open_own("net")
+        opened: list[int] = []
         try:
-            if _identity(netns_fd) == _identity(self._home_fd):
+            for path in (netns, "/proc/thread-self/ns/net"):
+                opened.append(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))
+            self._netns_fd, self._home_fd = opened
+            if _identity(self._netns_fd) == _identity(self._home_fd):
                 raise InvalidError(f"{_WHERE}: the container shares the runtime's network")
+            with ns.entered(self._netns_fd, "net"):
+                self._away = rtnl.Netlink()
             self._home = rtnl.Netlink()
-            try:
-                with ns.entered(netns_fd, "net"):
-                    self._away = rtnl.Netlink()
-            except BaseException:
-                self._home.close()
-                raise
-        except OSError as error:
-            posix.close(self._home_fd)
-            raise system_failure("look into the container's network namespace", error) from None
-        except BaseException:
-            posix.close(self._home_fd)
+        except BaseException as error:
+            for fd in opened:
+                posix.close(fd)
+            if isinstance(error, OSError):
+                raise system_failure("look into the container's network", error) from None
             raise
 
     def close(self) -> None:
@@ -68,6 +66,7 @@ class NetDevices:
         self._home.close()
         self._away.close()
         posix.close(self._home_fd)
+        posix.close(self._netns_fd)
 
     def move(self, devices: "dict[str, str]") -> None:
         """Move the ``devices``, name here → name there (empty: the same), and set them up there.
@@ -116,21 +115,20 @@ class NetDevices:
                 hint = "loopback, bridges and some tunnels belong to one namespace for ever"
             raise system_failure(f"move network device {name}", error, hint) from None
 
-    def take_back(self) -> None:
+    def take_back(self) -> "list[str]":
         """Move all devices back, the last one first, with name, addresses and state.
 
-        Raises SystemFailure about the first that does not come; the others do all the same.
+        Returns a sentence for each that does not come.
         """
-        failure: UxcError | None = None
+        failed = []
         while self._moved:
             device = self._moved.pop()
             try:
                 self._take_back(device)
             except OSError as error:
                 what = f"move network device {device.link.name} back"
-                failure = failure or system_failure(what, error)
-        if failure is not None:
-            raise failure
+                failed.append(system_failure(what, error).message)
+        return failed
 
     def _take_back(self, device: _Moved) -> None:
         name = device.link.name

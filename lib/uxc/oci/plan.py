@@ -4,7 +4,9 @@ After the clone there are no imports, no look-ups of names and no host paths bey
 here; a bundle that asks for what is not done is refused here, by its JSON path.
 """
 
-from uxc.errors import InvalidError
+import posix
+
+from uxc.errors import InvalidError, MissingError
 from uxc.linux import const
 from uxc.oci import capabilities, mountoptions, mountplan
 from uxc.oci.idmaps import Maps
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from uxc.oci.spec_process import Process
 
 SOURCE = "config.json"
+_RESCTRL = "/sys/fs/resctrl"
 
 # Namespace type → (name in /proc/PID/ns, CLONE_NEW*).
 NAMESPACES = {
@@ -250,13 +253,16 @@ class Plan:
 def refuse_unsupported(spec: "Spec") -> None:
     """Raise InvalidError, naming the JSON path, for a property that this runtime does not do."""
     linux = spec.linux
-    given: list[tuple[str, object]] = [
-        ("linux.netDevices", linux.net_devices),
-        ("linux.intelRdt", linux.intel_rdt),
-    ]
-    for path, value in given:
-        if value:
-            raise InvalidError(f"{SOURCE}: {path}: is not supported")
+    if linux.intel_rdt is not None:
+        # Also an empty object: it asks for a group of the container's own (config-linux.md).
+        if not posix.access(f"{_RESCTRL}/schemata", posix.F_OK):
+            raise MissingError(
+                f"{SOURCE}: linux.intelRdt: no resctrl file system is mounted at {_RESCTRL}"
+            )
+        raise InvalidError(
+            f"{SOURCE}: linux.intelRdt: is not supported",
+            f"leave it out, and write the container's pid into a group of {_RESCTRL} by a hook",
+        )
     mountplan.check_label(linux.mount_label)
     if linux.namespace("mount") is None and linux.namespace("user") is not None:
         raise InvalidError(
