@@ -271,5 +271,8 @@ def _tail(scratch: Path) -> str:
             text = (scratch / name).read_text(errors="replace")
         except FileNotFoundError:
             continue
-        found += [f"{name}: {line}" for line in text.splitlines()[-20:]]
+        lines = text.splitlines()
+        # Our init's words, and the kernel's last sentence, would be lost above its registers.
+        said = [line for line in lines if not line.startswith("[") or "panic" in line]
+        found += [f"{name}: {line}" for line in (said or lines)[-20:]]
     return "\n".join(found)

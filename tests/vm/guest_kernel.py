@@ -44,6 +44,8 @@ def load(directory: Path) -> GuestKernel | None:
         version = (directory / "version").read_text().strip()
     except FileNotFoundError:
         return None
+    # The machine has another root while it looks for the modules: no link can be followed there.
+    directory = directory.resolve()
     return GuestKernel(version, directory / "vmlinux", directory / "lib/modules")
 
 
