@@ -9,7 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
+# Where it is looked for when the caller has no PATH.
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _HINT = "install it, or name it with --criu; Debian and OpenWrt have it as the package criu"
 
 
@@ -18,7 +19,8 @@ def find(program: str) -> str:
     if "/" in program:
         found = program if posix.access(program, posix.X_OK) else ""
     else:
-        places = [f"{directory}/{program}" for directory in _PATH.split(":")]
+        path = posix.environ.get(b"PATH", b"").decode(errors="surrogateescape") or _PATH
+        places = [f"{directory}/{program}" for directory in path.split(":")]
         found = next((place for place in places if posix.access(place, posix.X_OK)), "")
     if not found:
         raise MissingError(f"{program} is not installed: it does checkpoint and restore", _HINT)
