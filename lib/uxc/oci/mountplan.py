@@ -60,8 +60,13 @@ class MountStep:
         return "/" + "/".join(parts)
 
 
-def resolve(index: int, mount: "Mount", bundle: str, linux: "Linux") -> MountStep:
-    """Return the step for ``mount``, which is number ``index`` in config.json; InvalidError."""
+def resolve(
+    index: int, mount: "Mount", bundle: str, linux: "Linux", labelled: bool = False
+) -> MountStep:
+    """Return the step for ``mount``, which is number ``index`` in config.json; InvalidError.
+
+    ``labelled``: files of the mount get ``linux.mountLabel``.
+    """
     where = f"config.json: mounts[{index}]"
     options = mountoptions.Options(mount.options)
     options.bind = options.bind or mount.type == "bind"
@@ -78,21 +83,17 @@ def resolve(index: int, mount: "Mount", bundle: str, linux: "Linux") -> MountSte
     step.unified = mount.type == "cgroup2"
     _check_options(step, where)
     _set_maps(step, mount, linux, where)
-    if linux.mount_label and kind not in _UNLABELLED:
+    if labelled and kind not in _UNLABELLED:
         step.label = linux.mount_label
     return step
 
 
-def check_label(label: str, filesystems: str = "/proc/filesystems") -> None:
-    """Raise InvalidError when there is a mount ``label`` but no SELinux in this kernel.
+def knows_labels(filesystems: str = "/proc/filesystems") -> bool:
+    """Tell whether this kernel labels files.
 
-    It lists its file system in ``filesystems`` unless it was left out or switched off at boot.
+    SELinux lists its own file system in ``filesystems`` unless it is left out or switched off.
     """
-    if label and b"selinuxfs" not in files.read_bytes(filesystems):
-        raise InvalidError(
-            "config.json: linux.mountLabel: this kernel has no SELinux",
-            "leave the label out, or boot with selinux=1",
-        )
+    return b"\tselinuxfs\n" in files.read_bytes(filesystems)
 
 
 def _kind(mount: "Mount", options: mountoptions.Options, where: str) -> str:

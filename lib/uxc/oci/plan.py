@@ -179,8 +179,14 @@ class Plan:
         self.rootfs = _rootfs(spec.root.path, bundle)
         self.readonly_root = spec.root.readonly
         self.propagation = mountoptions.PROPAGATIONS.get(linux.rootfs_propagation)
+        labelled = bool(linux.mount_label) and mountplan.knows_labels()
+        if linux.mount_label and not labelled:
+            warnings.append(
+                f"{SOURCE}: linux.mountLabel: has no effect in a kernel without SELinux"
+            )
         self.mounts = [
-            mountplan.resolve(index, one, bundle, linux) for index, one in enumerate(spec.mounts)
+            mountplan.resolve(index, one, bundle, linux, labelled)
+            for index, one in enumerate(spec.mounts)
         ]
         self.masked_paths = linux.masked_paths
         self.readonly_paths = linux.readonly_paths
@@ -263,7 +269,6 @@ def refuse_unsupported(spec: "Spec") -> None:
             f"{SOURCE}: linux.intelRdt: is not supported",
             f"leave it out, and write the container's pid into a group of {_RESCTRL} by a hook",
         )
-    mountplan.check_label(linux.mount_label)
     if linux.namespace("mount") is None and linux.namespace("user") is not None:
         raise InvalidError(
             f"{SOURCE}: linux.namespaces: a user namespace needs a mount namespace: its root may "
