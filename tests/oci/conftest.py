@@ -9,8 +9,10 @@ import json
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,8 @@ DIFFERENT = {
     "runc": {
         "test_a_listed_default_device_is_no_clash": "its own device rules keep it from its node",
         "test_propagation_of_the_root[rshared-shared:]": "leaves the root private",
+        "test_the_program_finds_the_socket": "waits until the ended program was reaped, too",
+        "test_delete_removes_the_socket": "waits until the ended program was reaped, too",
         "test_the_personality_is_set[LINUX32-i686]": "is older than linux.personality",
         "test_a_tmpfs_has_the_mode_of_what_it_covers": "lets the directory's mode win",
         "test_a_bundle_that_its_root_cannot_reach_works": "needs a way to the bundle",
@@ -72,6 +76,7 @@ DIFFERENT = {
         "test_a_kill_for_want_of_memory_is_an_event": "has no events",
         "test_features_are_json": "has no features before 1.9",
         "test_the_first_config_of_a_user_has_a_user_namespace": "writes no mappings",
+        "test_the_program_finds_the_socket": "puts the socket at the supervisor's own path",
     },
 }  # fmt: skip
 
@@ -183,3 +188,46 @@ def console(tmp_path: Path) -> Iterator[ConsoleSocket]:
     made = ConsoleSocket(tmp_path / "console")
     yield made
     made.close()
+
+
+@pytest.fixture
+def running(runtime: Runtime, bundle: Callable[..., Path]) -> Callable[..., int]:
+    """Return a function that starts a container, ``c``, and returns its first process's pid."""
+
+    def start(
+        edit: Callable[[Config], object] | None = None,
+        *words: str,
+        options: tuple[str, ...] = (),
+        name: str = "b",
+    ) -> int:
+        def changed(config: Config) -> None:
+            # Other sessions of these tests may run containers of the same name.
+            config["linux"]["cgroupsPath"] = f"/exec-{uuid.uuid4().hex[:12]}"
+            if edit is not None:
+                edit(config)
+
+        where = bundle(*(words or ("sleep", "1000")), edit=changed, name=name)
+        pid = runtime.created(where, "c", *options)
+        runtime.ok("start", "c")
+        return pid
+
+    return start
+
+
+@pytest.fixture
+def process_file(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes a process.json and returns its path."""
+
+    def write(*args: str, **values: Any) -> str:
+        document = {
+            "args": list(args),
+            "cwd": "/",
+            "env": ["PATH=/bin"],
+            "user": {"uid": 0, "gid": 0},
+            **values,
+        }
+        path = tmp_path / "process.json"
+        path.write_text(json.dumps(document))
+        return str(path)
+
+    return write
