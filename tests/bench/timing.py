@@ -1,5 +1,6 @@
 """Time whole commands with little of our own in it, and show medians side by side."""
 
+import math
 import os
 import statistics
 import time
@@ -46,32 +47,35 @@ class Series:
         self._times: dict[str, dict[str, list[float]]] = {}
 
     def add(self, subject: str, times: dict[str, float]) -> None:
-        """Keep one round of ``subject``: a time for every column."""
+        """Keep one round of ``subject``: times by column; columns may be missing."""
         table = self._times.setdefault(subject, {column: [] for column in self.columns})
-        for column in self.columns:
-            table[column].append(times[column])
+        for column, time_ms in times.items():
+            table[column].append(time_ms)
 
     def median(self, subject: str, column: str) -> float:
-        """Return the median of a column."""
-        return statistics.median(self._times[subject][column])
+        """Return the median of a column, NaN of an empty one."""
+        times = self._times[subject][column]
+        return statistics.median(times) if times else math.nan
 
     def table(self) -> str:
         """Return the medians, a line for each subject."""
-        return self._lines(self.median, "{:9.2f}")
+        return self._lines(self.median)
 
     def ratios(self, reference: str) -> str:
         """Return the medians as multiples of ``reference``'s."""
         return self._lines(
-            lambda subject, column: self.median(subject, column) / self.median(reference, column),
-            "{:9.2f}",
+            lambda subject, column: self.median(subject, column) / self.median(reference, column)
         )
 
-    def _lines(self, value: Callable[[str, str], float], form: str) -> str:
+    def _lines(self, value: Callable[[str, str], float]) -> str:
         width = max(map(len, self._times))
         head = " " * width + "".join(f"{column:>9}" for column in self.columns)
         rows = (
-            f"{subject:{width}}"
-            + "".join(form.format(value(subject, column)) for column in self.columns)
+            f"{subject:{width}}" + "".join(_cell(value(subject, column)) for column in self.columns)
             for subject in self._times
         )
         return "\n".join((head, *rows))
+
+
+def _cell(number: float) -> str:
+    return f"{'-':>9}" if math.isnan(number) else f"{number:9.2f}"
