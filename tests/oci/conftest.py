@@ -27,6 +27,12 @@ PR_SET_CHILD_SUBREAPER = 36
 WORDS = "fails as it should, in other words"
 DIFFERENT = {
     "runc": {
+        "test_a_container_need_not_have_a_root": "wants a root in the container",
+        "test_maps_have_as_many_ranges_as_the_kernel_takes": "does not join neighbours",
+        "test_a_user_namespace_is_joined": "wants maps for a joined one, too",
+        "test_the_pid_namespace_of_a_pod_is_joined": "wants maps for a joined one, too",
+        "test_a_namespace_of_the_host_is_joined_from_a_new_user_namespace": "mounts no sysfs then",
+        "test_a_root_that_only_the_host_can_reach": "needs a way to the root",
         "test_a_listed_default_device_is_no_clash": "its own device rules keep it from its node",
         "test_propagation_of_the_root[rshared-shared:]": "leaves the root private",
         "test_the_program_finds_the_socket": "waits until the ended program was reaped, too",
@@ -39,6 +45,8 @@ DIFFERENT = {
         "test_cgroups_can_be_mounted_in_a_user_namespace[False]": "leaves them writable",
     },
     "crun": {
+        "test_maps_have_as_many_ranges_as_the_kernel_takes": "does not join neighbours",
+        "test_a_root_that_only_the_host_can_reach": "needs a way to the root",
         "test_a_bind_keeps_the_flags_of_its_source": "clears them, as mount(8) does",
         "test_symbolic_links_are_not_followed_with_nosymfollow": "does not know the option",
         "test_a_tmpfs_has_the_mode_of_what_it_covers": "leaves it to the kernel, which says 1777",

@@ -1,0 +1,231 @@
+"""User namespaces: new ones with their maps, and joined ones."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runtimes import Config, ConsoleSocket, Runtime
+
+Bundle = Callable[..., Path]
+Sh = Callable[..., str]
+Refusal = Callable[..., str]
+Maps = list[tuple[int, int, int]]
+
+HOST = 100_000
+COUNT = 65_536
+
+
+def mapped(uids: Maps | None = None, gids: Maps | None = None) -> Callable[[Config], object]:
+    """Return a change to a new user namespace; (container, host, size) for each range."""
+    whole = [(0, HOST, COUNT)]
+
+    def edit(config: Config) -> None:
+        linux = config["linux"]
+        linux["namespaces"].append({"type": "user"})
+        for key, ranges in (("uidMappings", uids or whole), ("gidMappings", gids or uids or whole)):
+            linux[key] = [
+                {"containerID": inside, "hostID": outside, "size": size}
+                for inside, outside, size in ranges
+            ]
+
+    return edit
+
+
+def joined(pid: int, *kinds: str) -> Callable[[Config], object]:
+    """Return a change that joins the namespaces of ``pid``, its user namespace among them."""
+    files = {"user": "user", "network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"}
+
+    def edit(config: Config) -> None:
+        spaces = [one for one in config["linux"]["namespaces"] if one["type"] not in kinds]
+        spaces += [{"type": kind, "path": f"/proc/{pid}/ns/{files[kind]}"} for kind in kinds]
+        config["linux"]["namespaces"] = spaces
+        if "uts" in kinds:
+            config.pop("hostname", None)
+
+    return edit
+
+
+@pytest.fixture
+def owned(bundle: Bundle, tmp_path: Path) -> Iterator[Bundle]:
+    """Return ``bundle`` with a root that belongs to the mapped root, and can be reached by it."""
+    reached = [path for path in (tmp_path, *tmp_path.parents) if path.stat().st_mode & 0o1 == 0]
+    modes = {path: path.stat().st_mode for path in reached}
+    for path in reached:
+        path.chmod(modes[path] | 0o711)
+
+    def make(*args: str, **how: object) -> Path:
+        where = bundle(*args, **how)
+        # A copy: the files of the other tests' roots are links to the same ones.
+        copy = where / "own"
+        shutil.copytree(where / "rootfs", copy, symlinks=True)
+        shutil.rmtree(where / "rootfs")
+        copy.rename(where / "rootfs")
+        for folder, names, files in os.walk(where / "rootfs"):
+            for name in (".", *names, *files):
+                os.chown(f"{folder}/{name}", HOST, HOST, follow_symlinks=False)
+        return where
+
+    yield make
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+def test_ids_are_mapped(runtime: Runtime, owned: Bundle) -> None:
+    """Root inside is somebody else outside, and the files of the image are its own."""
+    where = owned("sh", "-c", "id -u; cat /proc/self/uid_map; stat -c %u /bin; sleep 60",
+                  edit=mapped())  # fmt: skip
+    pid = runtime.created(where)
+    runtime.ok("start", "c")
+    while runtime.output().count("\n") < 3:
+        os.sched_yield()
+
+    assert runtime.output().split() == ["0", "0", str(HOST), str(COUNT), "0"]
+    assert os.stat(f"/proc/{pid}").st_uid == HOST
+
+
+@pytest.mark.parametrize(("uid", "gid"), [(0, 0), (1000, 7)])
+def test_the_user_of_the_program_is_one_of_the_container(
+    runtime: Runtime, owned: Bundle, uid: int, gid: int
+) -> None:
+    """User, groups and capabilities are meant inside."""
+
+    def edit(config: Config) -> None:
+        mapped()(config)
+        user = {"uid": uid, "gid": gid, "additionalGids": [9]}
+        config["process"]["user"] = user
+
+    done = runtime.run(owned("sh", "-c", "id -u; id -g; id -G; grep CapEff /proc/self/status",
+                             edit=edit))  # fmt: skip
+
+    assert done.stderr == ""
+    words = done.stdout.split()
+    assert words[:2] == [str(uid), str(gid)]
+    assert "9" in words[2:-2]
+    assert (int(words[-1], 16) == 0) == (uid != 0)
+
+
+def test_a_container_need_not_have_a_root(runtime: Runtime, owned: Bundle) -> None:
+    """Where 0 is not mapped the container is built by the lowest id that is."""
+
+    def edit(config: Config) -> None:
+        mapped([(1000, HOST, 10)])(config)
+        config["process"]["user"] = {"uid": 1000, "gid": 1000}
+        # Devices, and file systems that want a root of their own, need one.
+        config["mounts"] = [one for one in config["mounts"] if one["type"] == "proc"]
+
+    done = runtime.run(owned("sh", "-c", "id -u; stat -c %u /bin", edit=edit))
+
+    assert (done.stdout.split(), done.stderr) == (["1000", "1000"], "")
+
+
+def test_maps_have_as_many_ranges_as_the_kernel_takes(runtime: Runtime, owned: Bundle) -> None:
+    """More than the five lines of old kernels; neighbours become one line."""
+    apart = [(number * 2, HOST + number * 3, 1) for number in range(200)]
+    together = [(1000 + number, HOST + 1000 + number, 1) for number in range(500)]
+
+    done = runtime.run(owned("cat", "/proc/self/uid_map", edit=mapped(apart + together)))
+
+    lines = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert sum(size for _, _, size in lines) == 700
+    assert (0, HOST, 1) in lines
+
+
+@pytest.mark.parametrize(
+    ("maps", "text"),
+    [
+        ([(0, HOST, 10), (5, HOST + 100, 10)], "the kernel takes no ranges that overlap"),
+        ([(number * 2, HOST + number * 3, 1) for number in range(400)], "are 400 separate ranges"),
+    ],
+)
+@pytest.mark.ours
+def test_maps_that_the_kernel_does_not_take_are_explained(
+    refusal: Refusal, maps: Maps, text: str
+) -> None:
+    """The message names the property, and nothing is left."""
+    assert f"config.json: linux.uidMappings: {text}" in refusal(mapped(maps))
+
+
+def test_a_user_namespace_is_joined(runtime: Runtime, owned: Bundle) -> None:
+    """As in a pod: further containers share user, network, ipc and host name of the first."""
+    first = runtime.created(owned("sleep", "60", edit=mapped(), name="first"), "first")
+    runtime.ok("start", "first")
+    script = "id -u; for n in user net ipc uts; do readlink /proc/self/ns/$n; done"
+    edit = joined(first, "user", "network", "ipc", "uts")
+
+    done = runtime.run(owned("sh", "-c", script, edit=edit, name="second"))
+
+    same = [os.readlink(f"/proc/{first}/ns/{name}") for name in ("user", "net", "ipc", "uts")]
+    assert done.stdout.split() == ["0", *same], done.stderr
+
+
+def test_a_namespace_of_the_host_is_joined_from_a_new_user_namespace(
+    runtime: Runtime, owned: Bundle
+) -> None:
+    """It is joined before the user namespace is entered, which has no say in it."""
+
+    def edit(config: Config) -> None:
+        mapped()(config)
+        joined(os.getpid(), "network")(config)
+
+    done = runtime.run(owned("sh", "-c", "id -u; readlink /proc/self/ns/net", edit=edit))
+
+    assert done.stdout.split() == ["0", os.readlink("/proc/self/ns/net")], done.stderr
+
+
+def test_the_pid_namespace_of_a_pod_is_joined(runtime: Runtime, owned: Bundle) -> None:
+    """The second container sees the first one's processes."""
+    first = runtime.created(owned("sleep", "60", edit=mapped(), name="first"), "first")
+    runtime.ok("start", "first")
+
+    done = runtime.run(
+        owned("cat", "/proc/1/comm", edit=joined(first, "user", "pid"), name="second")
+    )
+
+    assert done.stdout == "sleep\n", done.stderr
+
+
+def test_a_terminal_belongs_to_the_mapped_root(
+    runtime: Runtime, owned: Bundle, console: ConsoleSocket
+) -> None:
+    """The user may open its own terminal again."""
+
+    def edit(config: Config) -> None:
+        mapped()(config)
+        config["process"]["terminal"] = True
+
+    where = owned("sh", "-c", "stat -c %u $(tty); echo again >/dev/console; sleep 60", edit=edit)
+    runtime.created(where, "c", "--console-socket", str(console.path))
+    console.receive()
+    runtime.ok("start", "c")
+
+    assert console.read_until("again").split() == ["0", "again"]
+
+
+def test_a_root_that_only_the_host_can_reach(runtime: Runtime, bundle: Bundle) -> None:
+    """Folders above the root may be closed to the mapped root, as an engine's storage is."""
+
+    def edit(config: Config) -> None:
+        mapped([(0, HOST, COUNT)])(config)
+
+    where = bundle("echo", "here", edit=edit)
+    where.chmod(0o700)
+
+    done = runtime.run(where)
+
+    assert (done.stdout, done.stderr) == ("here\n", "")
+
+
+def test_limits_are_set_in_a_user_namespace(runtime: Runtime, owned: Bundle) -> None:
+    """Where nobody may raise one from inside."""
+
+    def edit(config: Config) -> None:
+        mapped()(config)
+        config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 111}]
+
+    done = runtime.run(owned("sh", "-c", "ulimit -Sn; ulimit -Hn", edit=edit))
+
+    assert done.stdout.split() == ["99", "111"], done.stderr
