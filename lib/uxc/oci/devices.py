@@ -23,9 +23,7 @@ _IS_TYPE = 0o170000
 
 def wanted(plan: "Plan") -> bool:
     """Tell whether /dev is ours to fill: one that is bound from the host is left as it is."""
-    return not any(
-        step.kind == "bind" and step.destination.strip("/") == "dev" for step in plan.mounts
-    )
+    return not any(step.kind == "bind" and step.place == "/dev" for step in plan.mounts)
 
 
 def is_fifo(step: "DeviceStep") -> bool:
@@ -44,9 +42,7 @@ def make_all(plan: "Plan", rootfs: "Rootfs") -> None:
                 # points to (CVE-2026-41579).
                 parents[parent] = rootfs.open_without_links(parent, make=True)
         if made >= 0:
-            # The kernel copies mounts out of attached ones only. Nobody sees it here, and it is
-            # gone before anybody could.
-            mount.attach(made, parents["/dev"])
+            _attach_nodes(made, parents["/dev"])
         for index, step in enumerate(plan.devices):
             parent, _, name = step.path.rpartition("/")
             try:
@@ -65,6 +61,17 @@ def make_all(plan: "Plan", rootfs: "Rootfs") -> None:
     finally:
         for fd in [made, *parents.values()]:
             fds.close_quietly(fd)
+
+
+def _attach_nodes(made: int, dev: int) -> None:
+    """Attach the file system with the nodes, since the kernel copies attached mounts only.
+
+    Nobody sees it there, and it is gone before anybody could.
+    """
+    try:
+        mount.attach(made, dev)
+    except OSError as error:
+        raise system_failure("attach the device nodes", error) from None
 
 
 def _bind(step: "DeviceStep", parent: int, name: str, made: int, node: str) -> None:

@@ -48,11 +48,10 @@ def open_trees(plan: "Plan") -> "dict[int, int]":
 
 def _open_root(plan: "Plan") -> int:
     try:
-        fd = mount.clone_tree(plan.rootfs, recursive=True)
+        return _isolated(mount.clone_tree(plan.rootfs, recursive=True), plan)
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise InvalidError(f"config.json: root.path: {plan.rootfs}: {reason}") from None
-    return _isolated(fd, plan)
 
 
 def _open_source(plan: "Plan", step: "MountStep", spaces: "_Spaces") -> int:
