@@ -87,6 +87,7 @@ _COMMANDS = {
   --pidfd-socket PATH    send a pidfd there
   --preserve-fds N       hand N descriptors to it
   --ignore-paused        also in a paused container
+  --no-subreaper         accepted: the caller is never made one
 """,
     ),
     "state": ("ID", "print its state as JSON", ""),

@@ -11,8 +11,6 @@ from uxc.ocicli import main, signals, usage
 from uxc.ocicli.call import Call, UsageError
 from uxc.ocicli.commands import events, update
 
-TOP = Path(__file__).parents[3]
-
 
 def parse(*words: str) -> Call:
     """Tell ``words`` apart as main does."""
@@ -122,8 +120,6 @@ def test_a_relative_root_begins_where_we_are() -> None:
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_each_command_has_a_help_that_names_its_options(name: str) -> None:
     """None is there that help does not tell of."""
-    if not (TOP / f"lib/uxc/ocicli/commands/{name}.py").exists():
-        pytest.skip("made elsewhere")
     command = importlib.import_module(f"uxc.ocicli.commands.{name}")
     text = usage.text(name)
 
