@@ -64,6 +64,7 @@ def memory_limit(pid: int) -> int:
     return int(limit_file(pid, "memory.max", "memory.limit_in_bytes").read_text())
 
 
+@pytest.mark.vm
 def test_a_paused_container_stands_still(runtime: Runtime, running: int, tmp_path: Path) -> None:
     """Nothing of it runs between pause and resume; the state says so."""
     count = tmp_path / "b/rootfs/count"
@@ -94,6 +95,7 @@ def test_pause_and_resume_want_the_other_state(runtime: Runtime, running: int) -
     assert runtime.status() == "paused"
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 def test_a_created_container_cannot_be_paused(runtime: Runtime, bundle: Bundle) -> None:
     """It waits already; resume must not be a way to start it."""
@@ -112,6 +114,7 @@ def test_a_created_container_cannot_be_paused(runtime: Runtime, bundle: Bundle) 
     until((where / "rootfs/ran").exists)
 
 
+@pytest.mark.vm
 def test_a_paused_container_can_be_deleted(runtime: Runtime, running: int) -> None:
     """By force, at once, with nothing left frozen."""
     runtime.ok("pause", "c")
@@ -190,6 +193,7 @@ def test_ps_of_a_stopped_container_is_empty(runtime: Runtime, bundle: Bundle) ->
     assert not json.loads(runtime.ok("ps", "--format", "json", "c"))
 
 
+@pytest.mark.vm
 def test_update_by_options(runtime: Runtime, running: int) -> None:
     """Limits change while the program runs, in Docker's way to write them."""
     runtime.ok("update", "--memory", str(64 << 20), "--pids-limit", "77", "c")
@@ -212,6 +216,7 @@ def test_update_by_a_document(runtime: Runtime, running: int, tmp_path: Path, so
     assert memory_limit(running) == 96 << 20
 
 
+@pytest.mark.vm
 def test_a_refused_update_changes_nothing(runtime: Runtime, running: int) -> None:
     """The memory limit, which comes first, is as before when the CPUs cannot be had."""
     if NAME != "uxc-runtime":
@@ -267,6 +272,7 @@ def test_device_rules_stay_as_they_are(runtime: Runtime, running: int, tmp_path:
     assert "devices: ignored" in warned.stderr
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 def test_a_limit_that_comes_late_is_removed_too(runtime: Runtime, bundle: Bundle) -> None:
     """A container without limits enters a hierarchy at the first update; delete finds it there."""
@@ -282,6 +288,7 @@ def test_a_limit_that_comes_late_is_removed_too(runtime: Runtime, bundle: Bundle
     assert not file.parent.exists()
 
 
+@pytest.mark.vm
 def test_statistics_are_what_the_shim_decodes(runtime: Runtime, running: int) -> None:
     """One object with the members of runc's, in its units."""
     until(lambda: json.loads(runtime.ok("events", "--stats", "c"))["data"]["cpu"]["usage"]["total"])
@@ -314,6 +321,7 @@ def test_events_come_at_intervals_until_the_end(runtime: Runtime, running: int) 
     assert seen == ["stats"] * 3
 
 
+@pytest.mark.vm
 def test_a_kill_for_want_of_memory_is_an_event(runtime: Runtime, bundle: Bundle) -> None:
     """containerd tells its clients OOMKilled by it."""
 
