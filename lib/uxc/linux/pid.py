@@ -47,6 +47,18 @@ def start_time(pid: int) -> int:
     return stat(pid).start_time
 
 
+def number_inside(pid: int) -> int:
+    """Return the number that ``pid`` has in its own pid namespace; ProcessLookupError, OSError."""
+    fd = posix.open(f"/proc/{pid}/status", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        text = posix.read(fd, 1 << 16)
+    finally:
+        posix.close(fd)
+    # One number for each namespace from the reader's inwards (proc_pid_status(5)).
+    start = text.index(b"\nNSpid:") + 1
+    return int(text[start : text.index(b"\n", start)].split()[-1])
+
+
 def pidfd_open(pid: int) -> int:
     """Return a close-on-exec pidfd of ``pid``; raises ProcessLookupError when it is gone."""
     return posix.pidfd_open(pid)
