@@ -27,6 +27,14 @@ PR_SET_CHILD_SUBREAPER = 36
 WORDS = "fails as it should, in other words"
 DIFFERENT = {
     "runc": {
+        "test_the_order_of_all_hooks": "runs poststart hooks in create",
+        "test_the_status_that_a_hook_is_told[prestart-created]": "says creating",
+        "test_the_status_that_a_hook_is_told[poststart-running]": "runs them in create",
+        "test_a_hook_that_fails_fails_the_start[startContainer]": "does not wait for them in start",
+        "test_a_hook_that_fails_fails_the_start[poststart]": "runs them in create",
+        "test_a_poststop_hook_that_fails_is_a_warning": "runs no hook after one that failed",
+        "test_run_runs_all_hooks": "runs poststart hooks in create",
+        "test_the_v1_list_begins_with_the_rules_of_the_bundle": "lists the default devices first",
         "test_a_container_need_not_have_a_root": "wants a root in the container",
         "test_maps_have_as_many_ranges_as_the_kernel_takes": "does not join neighbours",
         "test_a_user_namespace_is_joined": "wants maps for a joined one, too",
@@ -45,6 +53,13 @@ DIFFERENT = {
         "test_cgroups_can_be_mounted_in_a_user_namespace[False]": "leaves them writable",
     },
     "crun": {
+        "test_the_order_of_all_hooks": "start does not wait for startContainer hooks",
+        "test_run_runs_all_hooks": "start does not wait for startContainer hooks",
+        "test_what_each_hook_is_told": "names the bundle / inside",
+        "test_the_status_that_a_hook_is_told[createRuntime-creating]": "says created",
+        "test_the_status_that_a_hook_is_told[createContainer-creating]": "says created",
+        "test_the_status_that_a_hook_is_told[startContainer-created]": "says starting",
+        "test_a_hook_that_fails_fails_the_start": "answers 0, and stops the container",
         "test_maps_have_as_many_ranges_as_the_kernel_takes": "does not join neighbours",
         "test_a_root_that_only_the_host_can_reach": "needs a way to the root",
         "test_a_bind_keeps_the_flags_of_its_source": "clears them, as mount(8) does",

@@ -57,6 +57,39 @@ def test_device_rules_are_obeyed(
     assert sh(script, edit).split() == expected
 
 
+@pytest.mark.ours
+@pytest.mark.needs("cgroup2-freezer")
+def test_a_device_is_taken_out_of_a_wider_rule(sh: Callable[..., str]) -> None:
+    """v1 has no word for this; a program on the v2 tree has it, also beside v1 controllers."""
+
+    def edit(config: Config) -> None:
+        rules = [NOTHING, ALL_CHARS, {**READ_KMSG, "allow": False}]
+        config["linux"]["resources"]["devices"] = rules
+        give(config, "CAP_MKNOD", "CAP_SYSLOG", "CAP_SYS_ADMIN")
+
+    script = (
+        "mknod /dev/log c 1 11; "
+        "(exec 3</dev/log) 2>/dev/null || echo refused; (exec 3>/dev/log) 2>/dev/null && echo write"
+    )
+
+    assert sh(script, edit).split() == ["refused", "write"]
+
+
+@pytest.mark.needs("cgroup1-devices")
+def test_the_v1_list_begins_with_the_rules_of_the_bundle(runtime: Runtime, bundle: Bundle) -> None:
+    """Where the devices controller of v1 is, its list is what tools read; in the order given."""
+
+    def edit(config: Config) -> None:
+        loop = {"allow": True, "type": "b", "major": 7, "minor": 0, "access": "rw"}
+        config["linux"]["resources"]["devices"] = [NOTHING, READ_KMSG, loop]
+
+    pid = runtime.created(bundle("true", edit=edit))
+    lines = (directories(pid)["devices"] / "devices.list").read_text().splitlines()
+
+    assert lines[:2] == ["c 1:11 r", "b 7:0 rw"]
+    assert "c 1:3 rwm" in lines[2:]
+
+
 def test_the_path_of_the_cgroup(runtime: Runtime, bundle: Bundle) -> None:
     """The cgroup is where cgroupsPath says, and is gone after delete."""
     path = f"/uxctest{os.getpid()}/pod/one"

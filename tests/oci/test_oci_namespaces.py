@@ -208,7 +208,6 @@ def test_clocks_have_their_offsets(sh: Sh) -> None:
         ("linux.namespaces[6]", lambda c: c["linux"]["namespaces"].append({"type": "x"})),
         ("linux.uidMappings", lambda c: c["linux"].update(uidMappings=[1])),
         ("linux.intelRdt", lambda c: c["linux"].update(intelRdt={"closID": "x"})),
-        ("linux.mountLabel", lambda c: c["linux"].update(mountLabel="x")),
         ("linux.netDevices", lambda c: c["linux"].update(netDevices={"eth9": {"name": "a"}})),
     ],
 )

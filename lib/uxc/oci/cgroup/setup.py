@@ -82,30 +82,36 @@ class Plan:
             self._restrict_devices(group)
 
     def _restrict_devices(self, group: "Cgroup") -> None:
-        """Put the device rules in force: by eBPF on the v2 tree, else by the v1 controller."""
+        """Put the device rules in force: by the v1 controller where it is, else by eBPF on v2."""
         mount = self.layout.v1.get("devices", "")
-        if group.v2_fd >= 0:
+        lines: list[tuple[str, str]] = []
+        if mount:
             try:
-                program = bpf.load_device_program(devices.program_v2(self.device_rules))
-            except OSError as error:
-                # EINVAL, ENOSYS: a kernel built without it; EPERM: an unprivileged caller.
-                lacking = error.errno in (errno.EINVAL, errno.ENOSYS, errno.EPERM)
-                if not (mount and lacking):
-                    raise system_failure("load the device rules", error) from None
-            else:
-                try:
-                    bpf.attach_device_program(group.v2_fd, program, group.tracking)
-                except OSError as error:
-                    raise system_failure("attach the device rules", error) from None
-                finally:
-                    posix.close(program)
-                return
-        if not mount:
+                lines = devices.lines_v1(self.device_rules, self.devices_origin)
+            except InvalidError:
+                # What only a program can say.
+                if group.v2_fd < 0:
+                    raise
+        if lines:
+            _join_hierarchy(group, mount, "devices")
+            for file, line in lines:
+                write(f"{mount}/{self.relative}/{file}", line, self.devices_origin)
+        elif group.v2_fd >= 0:
+            self._attach_program(group)
+        else:
             raise MissingError(f"{self.devices_origin}: no controller for devices is mounted")
-        lines = devices.lines_v1(self.device_rules, self.devices_origin)
-        _join_hierarchy(group, mount, "devices")
-        for file, line in lines:
-            write(f"{mount}/{self.relative}/{file}", line, self.devices_origin)
+
+    def _attach_program(self, group: "Cgroup") -> None:
+        try:
+            program = bpf.load_device_program(devices.program_v2(self.device_rules))
+        except OSError as error:
+            raise system_failure("load the device rules", error) from None
+        try:
+            bpf.attach_device_program(group.v2_fd, program, group.tracking)
+        except OSError as error:
+            raise system_failure("attach the device rules", error) from None
+        finally:
+            posix.close(program)
 
 
 def plan(
