@@ -180,6 +180,35 @@ def test_settings_need_their_namespace(refusal: Refusal) -> None:
     assert "net.ipv4.ip_forward" in refusal(edit)
 
 
+@pytest.mark.ours
+@pytest.mark.parametrize(
+    ("kind", "name", "values", "path"),
+    [
+        ("uts", "uts", {"hostname": "x"}, "hostname"),
+        ("uts", "uts", {"hostname": None, "domainname": "x"}, "domainname"),
+        ("network", "net", {"sysctl": {"net.ipv4.ip_forward": "1"}}, "linux.sysctl"),
+        ("ipc", "ipc", {"sysctl": {"kernel.shmmax": "1"}}, "linux.sysctl"),
+    ],
+)
+def test_a_namespace_of_the_host_is_not_changed(
+    refusal: Refusal, kind: str, name: str, values: Config, path: str
+) -> None:
+    """Joining the runtime's own namespace by its path is no way to set what is the host's."""
+
+    def edit(config: Config) -> None:
+        config["hostname"] = None
+        namespaces(**{kind: None})(config)
+        config["linux"]["namespaces"].append(
+            {"type": kind, "path": f"/proc/{os.getpid()}/ns/{name}"}
+        )
+        (config["linux"] if "sysctl" in values else config).update(values)
+
+    said = refusal(edit)
+
+    assert f"config.json: {path}" in said
+    assert f"is the runtime's own {name} namespace" in said
+
+
 def test_the_cgroup_namespace_hides_the_path(sh: Sh) -> None:
     """Its root is the container's own cgroup."""
     lines = [line.split(":", 2) for line in sh("cat /proc/self/cgroup").splitlines()]
@@ -199,6 +228,27 @@ def test_clocks_have_their_offsets(sh: Sh) -> None:
     host = float(Path("/proc/uptime").read_text().split()[0])
 
     assert float(sh("cat /proc/uptime", edit=edit).split()[0]) > host + 999_000
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize(
+    ("path", "seconds", "problem"),
+    [
+        # No clock runs before the boot.
+        ("", -(1 << 40), "cannot apply linux.timeOffsets: numerical result out of range"),
+        ("/proc/self/ns/time", 1, "config.json: linux.timeOffsets: /proc/self/ns/time has its"),
+    ],
+)
+def test_offsets_that_cannot_be_are_an_error(
+    refusal: Refusal, path: str, seconds: int, problem: str
+) -> None:
+    """The kernel refuses some, and a namespace that is joined has its own."""
+
+    def edit(config: Config) -> None:
+        config["linux"]["namespaces"].append({"type": "time", "path": path})
+        config["linux"]["timeOffsets"] = {"boottime": {"secs": seconds}}
+
+    assert problem in refusal(edit)
 
 
 @pytest.mark.parametrize(

@@ -410,6 +410,10 @@ def test_the_pidfd_socket_gets_the_first_process(
         ("process.user.uid", process(user={"uid": "root", "gid": 0})),
         ("process.rlimits", process(rlimits=[{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}] * 2)),
         ("process.args[0]", process(args=["a\0b"])),
+        (
+            "process.rlimits[0].soft: must not be above",
+            process(rlimits=[{"type": "RLIMIT_CORE", "soft": 1, "hard": 0}]),
+        ),
         ("process.scheduler.policy", process(scheduler={"policy": "SCHED_LAZY"})),
         ("process.apparmorProfile", process(apparmorProfile="x")),
         ("process.selinuxLabel", process(selinuxLabel="x")),

@@ -49,6 +49,12 @@ def kind(fd: int) -> int:
     return fcntl.ioctl(fd, const.NS_GET_NSTYPE)
 
 
+def is_own(fd: int, name: str) -> bool:
+    """Tell whether the namespace behind ``fd`` is this thread's namespace ``name``."""
+    own, other = posix.stat(f"/proc/thread-self/ns/{name}"), posix.fstat(fd)
+    return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
+
+
 def new_netns() -> int:
     """Return an fd of a new network namespace with ``lo`` up; the caller stays where it is.
 

@@ -6,9 +6,8 @@ jsonschema costs 70 ms and 10 MB, so it is imported only when something is judge
 """
 
 from uxc import files
-from uxc.oci.spec import without_namespace
+from uxc.oci.spec import sysctl_problem, without_namespace
 from uxc.oci.spec_fields import member, one_of, wrong_type
-from uxc.oci.spec_linux import sysctl_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,9 +230,9 @@ def _own_namespaces(
             yield _error(without_namespace(kind), *above, name)
     sysctl = linux.get("sysctl")
     for key in sysctl if isinstance(sysctl, dict) else ():
-        kind = sysctl_namespace(key)
-        if kind not in own:
-            yield _error(without_namespace(kind), "linux", "sysctl", key)
+        problem = sysctl_problem(key, own)
+        if problem:
+            yield _error(problem, "linux", "sysctl", key)
 
 
 def _new_user_namespace_has(

@@ -49,7 +49,7 @@ class NetDevices:
             for path in (netns, "/proc/thread-self/ns/net"):
                 opened.append(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))
             self._netns_fd, self._home_fd = opened
-            if _identity(self._netns_fd) == _identity(self._home_fd):
+            if ns.is_own(self._netns_fd, "net"):
                 raise InvalidError(f"{_WHERE}: the container shares the runtime's network")
             with ns.entered(self._netns_fd, "net"):
                 self._away = rtnl.Netlink()
@@ -149,11 +149,6 @@ class NetDevices:
             self._home.set_link(index, name, [master])
         if device.link.flags & const.IFF_UP:
             self._home.set_flag(index, name, const.IFF_UP, True)
-
-
-def _identity(fd: int) -> "tuple[int, int]":
-    found = posix.fstat(fd)
-    return found.st_dev, found.st_ino
 
 
 def _give(where: rtnl.Netlink, index: int, address: "Address", name: str) -> None:

@@ -10,7 +10,8 @@ from uxc.errors import InvalidError, MissingError
 from uxc.linux import const
 from uxc.oci import capabilities, mountoptions, mountplan
 from uxc.oci.idmaps import Maps
-from uxc.oci.spec_linux import sysctl_path
+from uxc.oci.spec_fields import quoted
+from uxc.oci.spec_linux import sysctl_namespace, sysctl_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,10 +132,7 @@ class ProgramPlan:
         self.gid = process.user.gid
         self.umask = 0o022 if process.user.umask is None else process.user.umask & 0o777
         self.additional_gids = process.user.additional_gids
-        self.limits = [
-            (limit_number(limit.type, const.ABI), limit.soft, limit.hard)
-            for limit in process.rlimits
-        ]
+        self.limits = _limits(process, f"{where}.rlimits")
         self.oom_score_adj = process.oom_score_adj
         self.no_new_privileges = process.no_new_privileges
         self.sets = _capability_sets(process, available, warnings)
@@ -163,6 +161,7 @@ class Plan:
         "readonly_paths",
         "readonly_root",
         "rootfs",
+        "settings",
         "sysctls",
         "time_offsets",
         "user_namespace",
@@ -194,6 +193,7 @@ class Plan:
         self.hostname = spec.hostname
         self.domainname = spec.domainname
         self.sysctls = [(sysctl_path(key), value) for key, value in linux.sysctl.items()]
+        self.settings = _settings(spec)
         self.time_offsets = linux.time_offsets
         self.new_flags = 0
         self.joined: list[tuple[str, str, int]] = []
@@ -269,11 +269,36 @@ def refuse_unsupported(spec: "Spec") -> None:
             f"{SOURCE}: linux.intelRdt: is not supported",
             f"leave it out, and write the container's pid into a group of {_RESCTRL} by a hook",
         )
+    time = linux.namespace("time")
+    if linux.time_offsets and time is not None and time.path:
+        raise InvalidError(
+            f"{SOURCE}: linux.timeOffsets: {time.path} has its offsets already",
+            "leave out the offsets, or the path of the time namespace",
+        )
     if linux.namespace("mount") is None and linux.namespace("user") is not None:
         raise InvalidError(
             f"{SOURCE}: linux.namespaces: a user namespace needs a mount namespace: its root may "
             "not mount anything in the host's"
         )
+
+
+def _settings(spec: "Spec") -> "dict[int, str]":
+    """Return what changes the namespace of each CLONE_NEW* type, by JSON path."""
+    found = {}
+    for key in spec.linux.sysctl:
+        found[NAMESPACES[sysctl_namespace(key)][1]] = f"linux.sysctl[{quoted(key)}]"
+    if spec.hostname or spec.domainname:
+        found[const.CLONE_NEWUTS] = "hostname" if spec.hostname else "domainname"
+    return found
+
+
+def _limits(process: "Process", where: str) -> "list[tuple[int, int, int]]":
+    for index, limit in enumerate(process.rlimits):
+        if limit.soft > limit.hard:
+            raise InvalidError(f"{where}[{index}].soft: must not be above the hard limit")
+    return [
+        (limit_number(limit.type, const.ABI), limit.soft, limit.hard) for limit in process.rlimits
+    ]
 
 
 def limit_number(name: str, abi: str) -> int:

@@ -116,6 +116,12 @@ def open_namespaces(plan: "Plan") -> "list[tuple[int, int]]":
                 found = 0
             if found != flag:
                 raise InvalidError(f"config.json: linux.namespaces: {place} is no {name} namespace")
+            setting = plan.settings.get(flag)
+            if setting is not None and ns.is_own(fd, name):
+                raise InvalidError(
+                    f"config.json: {setting}: {place} is the runtime's own {name} namespace",
+                    "leave the setting out, or give the container a namespace of its own",
+                )
     except BaseException:
         for fd, _ in opened:
             posix.close(fd)
@@ -269,5 +275,8 @@ def _write_time_offsets(plan: "Plan") -> None:
     fd = posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
     try:
         posix.write(fd, text.encode())
+    except OSError as error:
+        # The clocks would be before the boot, or too far in the future (time_namespaces(7)).
+        raise system_failure("apply linux.timeOffsets", error) from None
     finally:
         posix.close(fd)

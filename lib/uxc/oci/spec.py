@@ -20,11 +20,13 @@ from uxc.oci.spec_fields import (
     text_entries,
     texts,
 )
-from uxc.oci.spec_linux import IDMapping, Linux, sysctl_namespace
+from uxc.oci.spec_linux import IDMapping, Linux, sysctl_namespace, sysctl_path
 from uxc.oci.spec_process import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from uxc.oci.spec_fields import Node
     from uxc.oci.spec_resources import Resources
 
@@ -177,9 +179,19 @@ def _check_namespaces(spec: Spec, where: str) -> None:
             if not mappings:
                 refuse(where + "linux", key, "must have an entry for the new user namespace")
     for key in linux.sysctl:
-        kind = sysctl_namespace(key)
-        if kind not in own:
-            refuse(where + "linux.sysctl", key, without_namespace(kind))
+        problem = sysctl_problem(key, own)
+        if problem:
+            refuse(where + "linux.sysctl", key, problem)
+
+
+def sysctl_problem(key: str, own: "Container[str]") -> str:
+    """Return why a container with its ``own`` namespaces cannot have the setting ``key``."""
+    kind = sysctl_namespace(key)
+    if kind in own:
+        return ""
+    if sysctl_path(key) == "kernel/hostname":
+        return "is set by the property hostname"
+    return without_namespace(kind)
 
 
 def without_namespace(kind: str) -> str:

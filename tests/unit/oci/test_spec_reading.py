@@ -85,6 +85,10 @@ WRONG = [
     ),
     (config(hostname=5), "config.json: hostname: must be a string, not a number"),
     (
+        config(linux={"namespaces": [{"type": "uts"}], "sysctl": {"kernel.hostname": "x"}}),
+        'config.json: linux.sysctl["kernel.hostname"]: is set by the property hostname',
+    ),
+    (
         config(linux={"sysctl": {"net.x": None}}),
         'config.json: linux.sysctl["net.x"]: must be a string, not null',
     ),
