@@ -36,6 +36,7 @@ class Paths:
         # A read-only bind mount of the interpreter (docs/security.md, "the interpreter").
         self.interpreter = run + "/interp/python3"
         self.netns_dir = run + "/netns"
+        self.userns_dir = run + "/userns"
         self.net_dir = run + "/net"
         self.bundle_dir = run + "/bundles"
         self.seccomp_dir = run + "/seccomp"

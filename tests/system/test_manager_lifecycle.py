@@ -221,6 +221,53 @@ config interface 'virt0'
     assert not (bundle / "rootfs/tmp/resolv.conf").exists()
 
 
+def test_a_user_namespace_owns_its_wired_network(machine: Machine) -> None:
+    """Made before the container, it shows its interfaces in sysfs and takes settings."""
+    before = machine.look()
+    network = """
+config device
+	option type 'veth'
+	option name 'vhost0'
+	option peer_name 'virt0'
+
+config interface 'virt0'
+	option device 'virt0'
+	option proto 'static'
+	option ipaddr '10.7.0.2/24'
+	option jail 'web'
+"""
+    script = (
+        "cat /proc/self/uid_map; ls /sys/class/net; ip -o -4 addr show virt0;"
+        " test -w /proc/sys/net/ipv4/conf/virt0/forwarding && echo writable; sleep 1000"
+    )
+
+    def change(config: dict[str, Any]) -> None:
+        linux = config["linux"]
+        linux["namespaces"].append({"type": "user"})
+        for key in ("uidMappings", "gidMappings"):
+            linux[key] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        linux["readonlyPaths"] = []
+
+    bundle = machine.bundle("/bin/sh", "-c", script)
+    machine.edit(bundle, change)
+    machine.configure(uxc=_section("web", bundle), network=network)
+
+    machine.uxc("start", "web")
+    keeper = Path(f"/proc/{machine.listed()['web']['runtime_pid']}")
+    machine.kill_manager()
+    machine.start_manager()
+    machine.uxc("stop", "web")
+    shown = _output(machine, "web")
+
+    assert shown.split()[:3] == ["0", "100000", "65536"]
+    assert {"lo", "virt0"} <= set(shown.split())
+    assert "10.7.0.2/24" in shown
+    assert "writable" in shown
+    assert keeper.exists()
+    machine.uxc("delete", "web")
+    assert machine.left_since(before) == []
+
+
 def test_respawn_gives_up_after_its_retries(machine: Machine, patience: Patience) -> None:
     """A program that fails at once is started again retry times; then it stays down."""
     bundle = machine.bundle("/bin/sh", "-c", "echo again >> /runs; exit 1")

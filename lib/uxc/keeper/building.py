@@ -7,7 +7,9 @@ import posix
 
 from uxc.keeper import overlay
 from uxc.linux import proc
-from uxc.oci import runtime
+from uxc.oci import idmaps, runtime
+from uxc.oci.spec_fields import items_of
+from uxc.oci.spec_linux import IDMapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ def build(options: runtime.CreateOptions, keeper: int) -> dict[str, Any]:
     state = runtime.create(options)
     whole = ends_whole(options.config or {})
     return {"pid": state.pid, "start_time": state.start_time, "ends_whole": whole}
+
+
+def maps_of(arguments: dict[str, Any]) -> idmaps.Maps | None:
+    """Return the maps among the arguments of ``pin``, None without any; InvalidError."""
+    uids = items_of(arguments, "uidMappings", "pin", IDMapping)
+    gids = items_of(arguments, "gidMappings", "pin", IDMapping)
+    return idmaps.Maps(uids, gids) if uids and gids else None
 
 
 def ends_whole(config: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ import syslog
 from uxc import files
 from uxc import paths as paths_module
 from uxc.errors import ConflictError, UxcError, system_failure
-from uxc.keeper import cgroup
+from uxc.keeper import building, cgroup
 from uxc.keeper.children import Children, place
 from uxc.keeper.container import Container
 from uxc.keeper.containers import Containers, name_of
@@ -45,7 +45,7 @@ class Keeper:
         """Take over what an earlier keeper has left below ``paths``; OSError as the calls do."""
         self._loop = Loop(report)
         self._children = Children(self._loop, before_task)
-        self._namespaces = Namespaces(paths.netns_dir)
+        self._namespaces = Namespaces(paths.netns_dir, paths.userns_dir)
         self.server = Server(self._loop, self._operations(), report)
         self.server.on_gone = self._end_if_idle
         self.containers = Containers(
@@ -96,7 +96,7 @@ class Keeper:
 
     def _pin(self, request: Request) -> None:
         name = name_of(request)
-        fd = self._namespaces.pin(name)
+        fd = self._namespaces.pin(name, building.maps_of(request.args))
         request.succeed({"path": self._namespaces.path(name)}, (fd,))
 
     def _unpin(self, request: Request) -> None:

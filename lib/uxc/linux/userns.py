@@ -1,4 +1,4 @@
-"""User namespaces that nobody lives in: for mounts that show files with other owners."""
+"""User namespaces that nobody lives in yet: to map the owners of a mount, to be joined later."""
 
 import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import posix
@@ -12,15 +12,25 @@ if TYPE_CHECKING:
 
 
 def make(write_maps: "Callable[[int], None]") -> int:
-    """Return an fd of a new user namespace with the maps that ``write_maps`` gives it.
+    """Return an fd of a new user namespace; see ``make_with``."""
+    return make_with(write_maps, 0, ("user",))[0]
+
+
+def make_with(
+    write_maps: "Callable[[int], None]", others: int, names: "tuple[str, ...]"
+) -> "list[int]":
+    """Return fds of a new user namespace, and of ``others`` that belong to it.
+
+    ``others`` are CLONE_NEW*, ``names`` those wanted as in /proc/PID/ns, in the order of the fds.
 
     A user namespace is made with a process in it: ``write_maps`` is called with the pid of that
-    one, which is gone when this returns or when the caller dies. Raises OSError, and whatever
-    ``write_maps`` raises. For processes with one thread (see ``proc.clone``).
+    one to give it maps, and it is gone when this returns or when the caller dies. Raises OSError,
+    and whatever ``write_maps`` raises. For processes with one thread (see ``proc.clone``).
     """
+    fds: list[int] = []
     end, hold = posix.pipe2(posix.O_CLOEXEC)
     try:
-        pid, pidfd = proc.clone(const.CLONE_NEWUSER)
+        pid, pidfd = proc.clone(const.CLONE_NEWUSER | others)
         if pid == 0:
             posix.close(hold)
             _wait_for_the_end(end)
@@ -31,7 +41,13 @@ def make(write_maps: "Callable[[int], None]") -> int:
         posix.close(end)
     try:
         write_maps(pid)
-        return posix.open(f"/proc/{pid}/ns/user", posix.O_RDONLY | posix.O_CLOEXEC)
+        for name in names:
+            fds.append(posix.open(f"/proc/{pid}/ns/{name}", posix.O_RDONLY | posix.O_CLOEXEC))
+        return fds
+    except BaseException:
+        for fd in fds:
+            posix.close(fd)
+        raise
     finally:
         posix.close(hold)
         posix.waitpid(pid, 0)

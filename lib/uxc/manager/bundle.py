@@ -22,13 +22,14 @@ RESOLVER = "/etc/resolv.conf"
 class Surroundings:
     """What this machine adds to a container: each part is empty when it does not apply.
 
-    ``network`` is the path of the pinned network namespace, ``root`` the directory that shows the
-    rootfs below an overlay, ``resolver`` the file to show as the container's resolv.conf.
+    ``network`` and ``user`` are the paths of the pinned namespaces, ``root`` the directory that
+    shows the rootfs below an overlay, ``resolver`` the file to show as the container's resolv.conf.
     """
 
     bundle: str
     cgroup: str
     network: str = ""
+    user: str = ""
     root: str = ""
     resolver: str = ""
 
@@ -39,6 +40,15 @@ def network_namespace(config: Document) -> tuple[bool, str]:
         if entry.get("type") == "network":
             return True, str(entry.get("path", ""))
     return False, ""
+
+
+def new_user_namespace(config: Document) -> Document:
+    """Return the maps of the user namespace that the bundle wants made; empty if none."""
+    linux = config.get("linux", {})
+    for entry in linux.get("namespaces", ()):
+        if entry.get("type") == "user" and not entry.get("path"):
+            return {key: linux.get(key, []) for key in ("uidMappings", "gidMappings")}
+    return {}
 
 
 def effective(config: Document, container: Container, around: Surroundings) -> Document:
@@ -109,9 +119,10 @@ def _process(process: Document, container: Container) -> Document:
 def _linux(linux: Document, container: Container, around: Surroundings) -> Document:
     result = dict(linux)
     result["cgroupsPath"] = around.cgroup
+    pinned = {"network": around.network, "user": around.user}
     if around.network:
         result["namespaces"] = [
-            {**entry, "path": around.network} if entry.get("type") == "network" else entry
+            {**entry, "path": pinned[entry["type"]]} if pinned.get(entry.get("type")) else entry
             for entry in linux.get("namespaces", ())
         ]
     resources = _resources(linux.get("resources", {}), container)

@@ -16,7 +16,12 @@ from uxc.config.models import Config, Container, Place
 from uxc.errors import InvalidError, NotFoundError, UxcError, system_failure
 from uxc.keeper import output
 from uxc.manager import conditions, doorbell, resolver, wiring
-from uxc.manager.bundle import Document, Surroundings, network_namespace
+from uxc.manager.bundle import (
+    Document,
+    Surroundings,
+    network_namespace,
+    new_user_namespace,
+)
 from uxc.manager.bundles import Bundles
 from uxc.manager.doorbell import Doorbell
 from uxc.manager.keepers import Keeper
@@ -143,6 +148,7 @@ class Creation:
             )
         pins = has_own and not joined
         network = f"{self._paths.netns_dir}/{name}" if pins else joined
+        maps = new_user_namespace(document) if pins else {}
         origin = Origin(
             bundle=container.bundle,
             digest=self._digest(config, container, found.digest),
@@ -155,6 +161,7 @@ class Creation:
             bundle=container.bundle,
             cgroup=f"/{self._paths.cgroup_parent}/c/{name}",
             network=network if pins else "",
+            user=f"{self._paths.userns_dir}/{name}" if maps else "",
             root=self.bundles.overlay_root(name) if _has_overlay(container) else "",
             resolver=self._resolver(found, container, wires),
         )
@@ -169,7 +176,7 @@ class Creation:
         if pins:
             undo.add("unpin its network namespace", lambda: self._unpin(record))
             record.pinned = True
-            pinned = self._keeper.ask("pin", {"name": name})
+            pinned = self._keeper.ask("pin", {"name": name, **maps})
         if wires.ports:
             if pinned is not None:
                 protocol.close_all((await pinned)[1])
