@@ -188,6 +188,13 @@ def _selinux() -> str:
     return "" if active else "SELinux is not active in this kernel"
 
 
+@_probe("runtime-tools")
+def _runtime_tools() -> str:
+    # Not in CI: they are built with Go, and take minutes (docs/conformance.md).
+    named = os.environ.get("UXC_RUNTIME_TOOLS", "")
+    return "" if named else "UXC_RUNTIME_TOOLS names no checkout of its validation programs"
+
+
 def _on_path(program: str) -> str:
     return "" if shutil.which(program) else f"{program} is not installed"
 

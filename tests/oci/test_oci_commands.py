@@ -230,6 +230,31 @@ def test_a_refused_update_changes_nothing(runtime: Runtime, running: int) -> Non
     assert memory_limit(running) == 128 << 20
 
 
+@pytest.mark.vm
+def test_a_limit_below_what_is_used_is_refused(
+    runtime: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """With checkBeforeUpdate v2, which would kill for it, is not asked; v1 says no itself."""
+
+    def edit(config: dict[str, Any]) -> None:
+        limit(config)
+        config["mounts"].append({"destination": "/kept", "type": "tmpfs", "source": "tmpfs"})
+
+    # What lies in a tmpfs cannot be given back without swap.
+    script = "dd if=/dev/zero of=/kept/it bs=1M count=24 2>/kept/said; touch /kept/ready; sleep 60"
+    pid = runtime.created(bundle("sh", "-c", script, edit=edit))
+    runtime.ok("start", "c")
+    until(Path(f"/proc/{pid}/root/kept/ready").exists)
+    document = tmp_path / "resources.json"
+    document.write_text(json.dumps({"memory": {"limit": 8 << 20, "checkBeforeUpdate": True}}))
+
+    done = runtime.call("update", "--resources", str(document), "c")
+
+    assert done.returncode == 1
+    assert memory_limit(pid) == 128 << 20
+    assert runtime.status() == "running"
+
+
 @pytest.mark.ours
 @pytest.mark.parametrize(
     ("document", "said"),

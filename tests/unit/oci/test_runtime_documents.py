@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from uxc.oci import features, mountoptions, seccomp, spec, spec_seccomp, template
+from uxc.oci import features, mountoptions, parking, seccomp, spec, spec_seccomp, template
 
 # config.md, "Linux mount options": what a runtime MUST know.
 MUST = """
@@ -53,6 +53,11 @@ def test_the_rest_is_what_bundles_may_name(document: dict[str, Any]) -> None:
     assert linux["cgroup"]["systemd"] is False
     assert linux["mountExtensions"]["idmap"]["enabled"] is True
     assert linux["intelRdt"]["enabled"] is False
+    for name in ("apparmor", "selinux", "netDevices"):
+        assert linux[name]["enabled"] is True
+    assert "MPOL_WEIGHTED_INTERLEAVE" in linux["memoryPolicy"]["modes"]
+    assert "MPOL_F_STATIC_NODES" in linux["memoryPolicy"]["flags"]
+    assert document["potentiallyUnsafeConfigAnnotations"] == [parking.ANNOTATION]
 
 
 def test_every_action_and_flag_listed_can_be_compiled(document: dict[str, Any]) -> None:
