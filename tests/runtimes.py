@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,31 @@ class Failed(Exception):
     """A command of the runtime answered other than 0."""
 
 
+def until(true: Callable[[], Any], what: str) -> Any:
+    """Wait until ``true`` returns something that counts, and return it."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (found := true()):
+        if time.monotonic() > deadline:
+            raise Failed(f"{what} did not come")
+        time.sleep(0.01)
+    return found
+
+
+def processes_of(pid: int) -> set[int]:
+    """Return the pids of all processes in the pid namespace of ``pid``."""
+    return processes_in(os.readlink(f"/proc/{pid}/ns/pid"))
+
+
+def processes_in(namespace: str) -> set[int]:
+    """Return the pids of all processes in the pid namespace that readlink(1) shows so."""
+    found = set()
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.readlink(f"/proc/{name}/ns/pid") == namespace:
+                found.add(int(name))
+    return found
+
+
 class Runtime:
     """The runtime under test with a state root of its own."""
 
@@ -29,6 +56,7 @@ class Runtime:
         self.directory = directory
         self.root = directory / "state"
         self._started: list[str] = []
+        self._executed: list[int] = []
 
     def call(self, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
         """Run one command; its output is text."""
@@ -79,6 +107,28 @@ class Runtime:
             raise Failed(self.output(name))
         return int(self.pid_file(name).read_text())
 
+    def execute(self, *words: str, **how: Any) -> tuple[int, int]:
+        """Execute a process, detached; return (exit code of the command, pid or 0).
+
+        Its output goes to the file ``exec.out``, for the same reason as that of a container.
+        """
+        pid_file = self.directory / "exec.pid"
+        pid_file.unlink(missing_ok=True)
+        command = [RUNTIME, "--root", str(self.root), "exec", "--detach"]
+        how.setdefault("stdin", subprocess.DEVNULL)
+        with (self.directory / "exec.out").open("wb") as stream:
+            done = subprocess.run(
+                [*command, "--pid-file", str(pid_file), *words],
+                stdout=stream,
+                stderr=stream,
+                timeout=TIMEOUT_S,
+                check=False,
+                **how,
+            )
+        pid = int(pid_file.read_text()) if pid_file.exists() else 0
+        self._executed += [pid] if pid else []
+        return done.returncode, pid
+
     def run(self, bundle: Path, name: str = "r", **how: Any) -> subprocess.CompletedProcess[str]:
         """Run a container to its end; exit code and output are its program's."""
         self._started.append(name)
@@ -113,6 +163,11 @@ class Runtime:
 
         The first process of a pid namespace ends after the last one that joined it was reaped.
         """
+        for pid in self._executed:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        self._executed = []
         for name in reversed(self._started):
             self.call("delete", "--force", name)
             with contextlib.suppress(FileNotFoundError, ChildProcessError, ValueError):

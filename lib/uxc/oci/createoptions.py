@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from uxc.oci.execoptions import ExecOptions
     from uxc.oci.plan import Plan
 
 CONFIG = "config.json"
@@ -102,15 +103,18 @@ def check_terminal(plan: "Plan", options: CreateOptions) -> None:
         raise InvalidError("config.json: process.terminal: is false, but a console socket is given")
 
 
-def preserved(options: CreateOptions) -> "list[int]":
+def preserved(options: "CreateOptions | ExecOptions") -> "list[int]":
     """Return the descriptors that the program inherits beside its standard streams."""
     return list(range(_FIRST_FD, _FIRST_FD + options.listen_fds + options.preserve_fds))
 
 
-def check_preserved(options: CreateOptions) -> None:
-    """Raise InvalidError for a descriptor that is to be passed on, but is not open."""
+def check_preserved(options: "CreateOptions | ExecOptions") -> None:
+    """Raise InvalidError for a descriptor that is to be passed on, but was not passed to us."""
     for fd in preserved(options):
         try:
-            posix.fstat(fd)
+            # What we have opened ourselves is close-on-exec, and nothing for a container.
+            passed = posix.get_inheritable(fd)
         except OSError:
-            raise InvalidError(f"descriptor {fd} is to be preserved, but is not open") from None
+            passed = False
+        if not passed:
+            raise InvalidError(f"descriptor {fd} is to be preserved, but is not open")

@@ -11,6 +11,7 @@ from uxc.errors import ConflictError, InvalidError, SystemFailure, system_failur
 from uxc.linux import caps, const, fds, ns, proc
 from uxc.oci import announce, execcgroup, execoptions, handshake, idmaps, joining, program, spec
 from uxc.oci import state as states_
+from uxc.oci.createoptions import check_preserved, preserved
 from uxc.oci.execoptions import ExecOptions as ExecOptions
 from uxc.oci.gate import frozen_cgroup
 from uxc.oci.plan import ProgramPlan
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from uxc.oci.spec import Spec
     from uxc.oci.state import State
 
-_FIRST_FD = 3
 _STOPPED = "cannot exec in a stopped container"
 
 
@@ -120,7 +120,7 @@ class _Joiner:
         if options.listen_fds:
             self._plan.environment.append(b"LISTEN_FDS=%d" % options.listen_fds)
         _check_terminal(self._plan, options)
-        _check_preserved(options)
+        check_preserved(options)
         assert state.cgroup is not None
         self._places = execcgroup.Places(state.cgroup, options.cgroups)
         self._around = joining.Surroundings(-1, 0)
@@ -148,7 +148,7 @@ class _Joiner:
         around.prepare = options.prepare
         around.stdio = options.stdio
         around.listen_fds = options.listen_fds
-        around.preserved = _preserved(options)
+        around.preserved = preserved(options)
         if self._plan.initial_cpus or self._plan.final_cpus:
             from uxc.oci import attributes
 
@@ -314,15 +314,3 @@ def _check_terminal(plan: ProgramPlan, options: ExecOptions) -> None:
         )
     if wanted and not plan.terminal:
         raise InvalidError("a console socket is given, but the process has no terminal")
-
-
-def _preserved(options: ExecOptions) -> "list[int]":
-    return list(range(_FIRST_FD, _FIRST_FD + options.listen_fds + options.preserve_fds))
-
-
-def _check_preserved(options: ExecOptions) -> None:
-    for fd in _preserved(options):
-        try:
-            posix.fstat(fd)
-        except OSError:
-            raise InvalidError(f"descriptor {fd} is to be preserved, but is not open") from None
