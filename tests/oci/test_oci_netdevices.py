@@ -70,6 +70,19 @@ def test_a_device_is_in_the_container(runtime: Runtime, bundle: Bundle) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.needs("user-namespaces")
+def test_a_user_namespace_owns_the_network(sh: Sh) -> None:
+    """The device is the container's also where its root is nobody outside."""
+
+    def edit(config: Config) -> None:
+        given({"probe0": {"name": "eth0"}})(config)
+        config["linux"]["namespaces"].append({"type": "user"})
+        ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        config["linux"].update(uidMappings=ids, gidMappings=ids)
+
+    assert "192.0.2.7/24" in sh("ip -o addr show dev eth0", edit=edit)
+
+
 def test_a_device_may_keep_its_name(sh: Sh) -> None:
     """Without a name for the container it is the host's."""
     assert "probe0" in sh("ip link", edit=given({"probe0": {}}))
