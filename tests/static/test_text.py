@@ -6,8 +6,12 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[2]
 
-# Paths that exist on one developer's machine only.
-MACHINE_PATHS = re.compile(rb"(?<![\w.])/(?:work|root|home/\w+)/[\w.]+/|/tmp/[a-z]+_jobs")
+# Paths that exist on one developer's machine only. /root/dev and its kin are of a root file system
+# that is being put together, as is what comes after a pid.
+MACHINE_PATHS = re.compile(
+    rb"(?<![\w.}])/(?:work|root(?!/(?:dev|lib|proc|run|sys|tmp)/)|home/\w+)/[\w.]+/"
+    rb"|/tmp/[a-z]+_jobs"
+)
 
 
 def _tracked() -> list[Path]:
