@@ -17,6 +17,8 @@ from uxc.oci.cgroup import group, layout, setup
 from uxc.oci.cgroup.group import Cgroup
 from uxc.oci.cgroup.layout import Layout
 
+pytestmark = pytest.mark.vm
+
 PARENT = f"uxctest-{os.getpid()}"
 MIB = 1 << 20
 KMSG = os.makedev(1, 11)

@@ -12,7 +12,7 @@ from runtimes import Config, Runtime
 
 Bundle = Callable[..., Path]
 
-pytestmark = [pytest.mark.ours]
+pytestmark = [pytest.mark.vm, pytest.mark.ours]
 FROZEN = pytest.mark.needs("cgroup2-freezer")
 
 

@@ -16,6 +16,8 @@ import pytest
 from runtimes import OURS, RUNTIME, Config, Runtime
 from uxc.oci.cgroup import layout
 
+pytestmark = pytest.mark.vm
+
 Bundle = Callable[..., Path]
 
 

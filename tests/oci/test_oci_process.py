@@ -11,6 +11,8 @@ import pytest
 
 from runtimes import Config, ConsoleSocket, Runtime
 
+pytestmark = pytest.mark.vm
+
 Bundle = Callable[..., Path]
 Sh = Callable[..., str]
 Refusal = Callable[..., str]

@@ -20,7 +20,10 @@ from uxc.demo.router import (
     Router,
 )
 
-pytestmark = pytest.mark.needs("veth", "bridge", "overlayfs", "dnsmasq", "debian", "ip")
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.needs("veth", "bridge", "overlayfs", "dnsmasq", "debian", "ip"),
+]
 
 NAME = "container1"
 EXAMPLES = TOP / "docs/examples"

@@ -33,6 +33,7 @@ def _demo(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([DEMO, *options], capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.vm
 def test_the_demo_ends_well() -> None:
     """The demo shows lease, ping and an empty host, and ends with its own verdict."""
     done = _demo()

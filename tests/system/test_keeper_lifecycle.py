@@ -12,6 +12,8 @@ import pytest
 from keepers import KeeperClient, Prefix, alive, hang, shown, wait_until
 from uxc.errors import ConflictError, InvalidError, NotFoundError, SystemFailure, UxcError
 
+pytestmark = pytest.mark.vm
+
 
 def entry(keeper: KeeperClient, name: str) -> dict[str, object]:
     """Return what ``list`` says about the container ``name``."""
