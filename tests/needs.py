@@ -171,6 +171,11 @@ def _sys_resource() -> str:
     return _tried("sh", "-c", "echo -1 >/proc/self/oom_score_adj")
 
 
+@_probe("criu")
+def _criu() -> str:
+    return _tried("criu", "check") if shutil.which("criu") else "criu is not installed"
+
+
 @_probe("apparmor")
 def _apparmor() -> str:
     try:

@@ -1,7 +1,6 @@
 """checkpoint and restore: refused without criu, handed over to it, and the real thing."""
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -198,15 +197,8 @@ def test_nothing_is_left_of_a_failed_restore(
     assert not list(runtime.root.glob("*"))
 
 
-def _criu_works() -> bool:
-    program = shutil.which("criu")
-    if program is None:
-        return False
-    return subprocess.run([program, "check"], capture_output=True, check=False).returncode == 0
-
-
 @pytest.mark.vm
-@pytest.mark.skipif(not _criu_works(), reason="criu check fails, or there is no criu")
+@pytest.mark.needs("criu")
 def test_a_container_goes_on_where_it_was(runtime: Runtime, sleeper: Path, tmp_path: Path) -> None:
     """Its memory, its tmpfs and its mounts from outside are there again."""
     images = tmp_path / "images"

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from cgroupfiles import directories
-from runtimes import RUNTIME, Config, Runtime
+from runtimes import RUNTIME, Runtime
 
 pytestmark = [pytest.mark.vm, pytest.mark.ours, pytest.mark.needs("cgroup2-freezer")]
 
 Bundle = Callable[..., Path]
-ANNOTATION = "org.openwrt.uxc.frozen-at-exec"
 MOST_PRIVATE_KB = 100
 
 
@@ -29,14 +28,6 @@ def private_kb(pid: int) -> int:
     """Return what would be free again if the process ended."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private"))
-
-
-def wait_for(condition: Callable[[], object], patience_s: float = 30.0) -> None:
-    """Wait until ``condition`` holds."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 def test_it_waits_without_an_interpreter(runtime: Runtime, bundle: Bundle) -> None:
@@ -63,18 +54,6 @@ def test_its_first_instruction_comes_after_start(runtime: Runtime, bundle: Bundl
     assert before == ""
     assert runtime.wait() == 0
     assert runtime.output() == "ran\n"
-
-
-def test_start_is_one_write(runtime: Runtime, bundle: Bundle) -> None:
-    """Whoever thaws the cgroup starts the program: the runtime's start does nothing else."""
-    pid = runtime.created(bundle("sh", "-c", "echo ran; exec sleep 60"))
-    (directories(pid)["2"] / "cgroup.freeze").write_text("0")
-    wait_for(lambda: runtime.output() == "ran\n")
-
-    assert runtime.status() == "running"
-    done = runtime.call("start", "c")
-    assert done.returncode == 1
-    assert "cannot start an already running container" in done.stderr
 
 
 @pytest.mark.parametrize("sent", ["TERM", "KILL", "INT", "HUP"])
@@ -112,24 +91,17 @@ def test_it_is_not_started_by_the_end_of_its_maker(runtime: Runtime, bundle: Bun
 
 
 def test_the_program_was_opened_at_create(runtime: Runtime, bundle: Bundle) -> None:
-    """Replacing the file before start has no effect, unless an annotation puts opening off."""
-    outputs = []
-    for name, frozen in (("early", "true"), ("late", "false")):
+    """Replacing the file before start has no effect."""
+    directory = bundle("/bin/sh", "-c", "echo old")
+    runtime.created(directory)
+    new = directory / "rootfs/bin/new"
+    new.write_text("#!/bin/ash\necho new\n")
+    new.chmod(0o755)
+    new.rename(directory / "rootfs/bin/sh")
+    runtime.ok("start", "c")
+    runtime.wait()
 
-        def edit(config: Config, frozen: str = frozen) -> None:
-            config["annotations"] = {ANNOTATION: frozen}
-
-        directory = bundle("/bin/sh", "-c", "echo old", edit=edit, name=name)
-        runtime.created(directory, name)
-        new = directory / "rootfs/bin/new"
-        new.write_text("#!/bin/ash\necho new\n")
-        new.chmod(0o755)
-        new.rename(directory / "rootfs/bin/sh")
-        runtime.ok("start", name)
-        runtime.wait(name)
-        outputs.append(runtime.output(name))
-
-    assert outputs == ["old\n", "new\n"]
+    assert runtime.output() == "old\n"
 
 
 @pytest.mark.parametrize(
