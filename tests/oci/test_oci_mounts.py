@@ -371,6 +371,21 @@ def names(top: Path) -> set[str]:
 
 
 @pytest.mark.ours
+def test_tmpcopyup_leaves_what_options_say(sh: Sh) -> None:
+    """A mode or an owner among the options is the mount's, the rest is the directory's."""
+    shown = sh(
+        "stat -c '%a %u:%g' /etc /usr /var",
+        mounts(
+            entry("/etc", "tmpcopyup", "mode=2700"),
+            entry("/usr", "tmpcopyup", "gid=7"),
+            entry("/var", "tmpcopyup", "uid=6"),
+        ),
+    )
+
+    assert shown.splitlines() == ["2700 0:0", "755 0:7", "755 6:0"]
+
+
+@pytest.mark.ours
 def test_tmpcopyup_of_nothing_is_empty(sh: Sh) -> None:
     """A directory that the image does not have is made."""
     assert sh("ls -a /made | wc -l", mounts(entry("/made", "tmpcopyup"))).strip() == "2"

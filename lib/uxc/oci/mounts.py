@@ -9,6 +9,8 @@ from uxc.oci import cgroupmount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from posix import stat_result
+
     from uxc.oci.mountplan import MountStep
     from uxc.oci.rootfs import Rootfs
 
@@ -188,12 +190,28 @@ def _copy_up(rootfs: "Rootfs", step: "MountStep", fd: int) -> None:
         source = -1
     if source >= 0:
         try:
+            top = posix.stat(".", dir_fd=fd)
             copyup.copy_tree(source, fd)
+            _keep_named(step.options.data, fd, top)
         finally:
             posix.close(source)
     if step.options.read_only:
         mount.set_attributes(fd, const.MOUNT_ATTR_RDONLY)
         mount.reconfigure(fd, ("ro",))
+
+
+def _keep_named(data: "list[str]", fd: int, top: "stat_result") -> None:
+    """Give the top of a tmpfs back the owner and the mode that the bundle names."""
+    named = [option.partition("=")[0] for option in data]
+    user = top.st_uid if "uid" in named else -1
+    group = top.st_gid if "gid" in named else -1
+    if user >= 0 or group >= 0:
+        mode = posix.stat(".", dir_fd=fd).st_mode
+        posix.chown(".", user, group, dir_fd=fd)
+        # A change of the owner takes set-id bits away.
+        posix.chmod(".", mode & 0o7777, dir_fd=fd)
+    if "mode" in named:
+        posix.chmod(".", top.st_mode & 0o7777, dir_fd=fd)
 
 
 def _bind_sysfs(rootfs: "Rootfs", step: "MountStep") -> None:
