@@ -1,8 +1,8 @@
 """One container's cgroup in every hierarchy it needs: entered, stopped, killed, removed.
 
 The v2 tree, where it exists, knows the processes: they are born in it (clone3), and it kills and
-freezes them, with or without controllers. A v1 hierarchy is entered when it enforces a limit;
-where there is no v2 tree, one v1 hierarchy more does the tracking.
+freezes them, with or without controllers. A v1 hierarchy is entered when it counts, or enforces
+a limit; where there is no v2 tree, one v1 hierarchy more does the tracking.
 """
 
 import errno

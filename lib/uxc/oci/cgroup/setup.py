@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from uxc.oci.spec_resources import Resources
 
 
+# v1's controllers that count. Entered with or without a limit: who shows what a container uses
+# (Podman's `stats`, the metrics and the out-of-memory events of containerd's shim) looks there, and
+# would find nothing, or what the cgroup above uses.
+_COUNTING = ("memory", "cpu", "cpuacct", "blkio", "pids", "hugetlb", "rdma")
+
+
 class Plan:
     """What a container's cgroup will be; a value. ``warnings`` are lines for the log."""
 
@@ -67,9 +73,12 @@ class Plan:
                 "no cgroup file system is mounted",
                 "mount one: mount -t cgroup2 none /sys/fs/cgroup",
             )
+        for controller in _COUNTING:
+            if controller in layout.v1:
+                _join_hierarchy(group, layout, layout.v1[controller])
         for limit in self.writes:
             if limit.version == 1:
-                _join_hierarchy(group, layout.mount_of(limit.controller), limit.controller)
+                _join_hierarchy(group, layout, layout.mount_of(limit.controller))
         if not group.is_new:
             _refuse_used(group)
         _apply(group, layout, [limit for limit in self.writes if not _is_late(limit)])
@@ -93,7 +102,7 @@ class Plan:
                 if group.v2_fd < 0:
                     raise
         if lines:
-            _join_hierarchy(group, mount, "devices")
+            _join_hierarchy(group, self.layout, mount)
             for file, line in lines:
                 write(f"{mount}/{self.relative}/{file}", line, self.devices_origin)
         elif group.v2_fd >= 0:
@@ -153,7 +162,7 @@ def enter(group: Cgroup, writes: "list[Limit]", layout: "Layout") -> None:
         if limit.version == 1:
             mount = layout.mount_of(limit.controller)
             if mount not in group.joined:
-                _join_hierarchy(group, mount, limit.controller)
+                _join_hierarchy(group, layout, mount)
                 for pid in group.processes():
                     _move(pid, f"{mount}/{group.relative}/cgroup.procs")
 
@@ -219,12 +228,12 @@ def _is_late(limit: "Limit") -> bool:
     return limit.file == "pids.max" and limit.value == "0"
 
 
-def _join_hierarchy(group: Cgroup, mount: str, controller: str) -> None:
+def _join_hierarchy(group: Cgroup, layout: "Layout", mount: str) -> None:
     """Make the cgroup in one more v1 hierarchy, ready to take processes in."""
     if mount in group.joined:
         return
     group.add(mount)
-    if controller == "cpuset":
+    if mount == layout.v1.get("cpuset"):
         _inherit_cpuset(mount, group.relative)
 
 
