@@ -12,6 +12,8 @@ shift
 # sysfs shows the network of whoever mounted it; below it, the cgroup trees must stay.
 cgroups=$(mktemp -d)
 mount --rbind /sys/fs/cgroup "$cgroups"
+# Not only mounted over: Podman takes what the list of mounts names below /sys for reachable.
+umount --recursive --lazy /sys
 mount -t sysfs sysfs /sys
 mount --rbind "$cgroups" /sys/fs/cgroup
 umount -l "$cgroups"

@@ -15,7 +15,7 @@ from uxc.paths import Paths
 
 TESTS = Path(__file__).parent
 # Cheapest first: what is wrong there makes the rest fail in stranger ways.
-TIERS = ("static", "unit", "kernel", "oci", "system")
+TIERS = ("static", "unit", "kernel", "oci", "system", "clients")
 
 settings.register_profile("uxc", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("uxc")
@@ -40,7 +40,7 @@ def _apart() -> bool:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Look whether the machine has what the test says it needs."""
-    if _tier(item) in ("kernel", "oci", "system"):
+    if _tier(item) in ("kernel", "oci", "system", "clients"):
         needs.require("root", "namespaces")
         if not _apart():
             pytest.fail("this test changes mounts and links: start it with tests/run")
@@ -102,7 +102,7 @@ def _effects(
             yield
         finally:
             _guard["on"] = False
-    elif tier in ("kernel", "oci", "system"):
+    elif tier in ("kernel", "oci", "system", "clients"):
         before = host.look()
         yield
         left = [line for line in host.left_since(before) if _is_ours(line, tmp_path_factory)]
