@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -436,3 +437,15 @@ def test_a_caller_from_a_cgroup_that_was_killed(
     runtime.ok("start", "c")
 
     assert runtime.wait() == 7
+
+
+def test_a_caller_may_ignore_the_end_of_children(runtime: Runtime, bundle: Bundle) -> None:
+    """As a daemon that reaps nobody does; the kernel would then reap ours as well."""
+    where = bundle("sh", "-c", "exit 7")
+    program = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    program += "; os.execvp(sys.argv[1], sys.argv[1:])"
+    command = [RUNTIME, "--root", str(runtime.root), "run", "--bundle", str(where), "r"]
+
+    done = subprocess.run([sys.executable, "-c", program, *command], check=False)
+
+    assert done.returncode == 7

@@ -167,8 +167,12 @@ class Creation:
             lifecycle.clean_up(dead)
             if states_.reserve(self.state) is not None:
                 raise ConflictError(f"container with given ID already exists: {self.state.id}")
-        # Held until create is over, so that a delete waits for its end.
-        self._lock = gate.lock_container(self.state.root, self.state.id)
+        try:
+            # Held until create is over, so that a delete waits for its end.
+            self._lock = gate.lock_container(self.state.root, self.state.id)
+        except BaseException:
+            states_.remove(self.state)
+            raise
 
     def make(self) -> None:
         """Make cgroup and first process, which goes on by itself; UxcError."""
@@ -276,9 +280,12 @@ class Creation:
             files.write_atomic(f"{directory}/{gate.FROZEN}", self._cgroup.tracking.encode())
         except OSError as error:
             raise system_failure("make the start gate", error) from None
-        # The tracer lets go last: until the kernel has frozen the program, our end must be its.
-        self._save()
+        # Only now: until the kernel has frozen the program, our end must be its end.
         self._tracer.release()
+        # On its way from one stop to the other the kernel counts it as not frozen for a moment
+        # (cgroup_leave_frozen()), in which a start would find nobody waiting.
+        self._cgroup.freeze()
+        self._save()
         return True
 
     def _accompany(self, cgroup: "Cgroup") -> None:

@@ -1,5 +1,6 @@
 """``uxc-runtime``: the OCI runtime as a command, with the command line of runc and no daemon."""
 
+import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import gc
 import posix
 import sys
@@ -38,6 +39,8 @@ def main(words: "list[str]") -> int:
     # Nothing here lives long enough to be worth collecting.
     gc.disable()
     _open_standard_streams()
+    # A caller that ignores it would have our children reaped before we hear of their end.
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     call = Call()
     command = None
     try:
