@@ -57,6 +57,7 @@ DIFFERENT = {
         "test_cgroups_can_be_mounted_in_a_user_namespace[False]": "leaves them writable",
     },
     "crun": {
+        "test_a_caller_may_ignore_the_end_of_children": "waits for ever",
         "test_the_order_of_all_hooks": "start does not wait for startContainer hooks",
         "test_run_runs_all_hooks": "start does not wait for startContainer hooks",
         "test_the_status_that_a_hook_is_told[createRuntime-creating]": "says created",
