@@ -29,7 +29,8 @@ _FD_BYTES = 4
 _NO_SIGNAL = _socket.MSG_NOSIGNAL
 _ANCILLARY_BYTES = _socket.CMSG_SPACE(MAX_FDS * _FD_BYTES)
 # One for all messages: a new one of the largest size for each costs a mapping, five times the rest.
-_buffer = bytearray(MAX_MESSAGE_BYTES)
+# Made with the first, since most processes that send never receive.
+_buffer = bytearray()
 
 
 def request(number: int, op: str, args: "dict[str, Any]") -> "dict[str, Any]":
@@ -114,6 +115,8 @@ def receive_with_fds(sock: "_socket.socket", size: int) -> "tuple[bytes, list[in
 
     ``size`` is at most MAX_MESSAGE_BYTES. Raises OSError as recvmsg(2).
     """
+    if not _buffer:
+        _buffer.extend(bytes(MAX_MESSAGE_BYTES))
     view = memoryview(_buffer)
     count, ancillary, flags, _ = sock.recvmsg_into(
         [view[:size]], _ANCILLARY_BYTES, _socket.MSG_CMSG_CLOEXEC
