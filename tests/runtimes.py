@@ -164,15 +164,24 @@ class Runtime:
         The first process of a pid namespace ends after the last one that joined it was reaped.
         """
         for pid in self._executed:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+            _reap(pid)
         self._executed = []
         for name in reversed(self._started):
             self.call("delete", "--force", name)
-            with contextlib.suppress(FileNotFoundError, ChildProcessError, ValueError):
-                os.waitpid(int(self.pid_file(name).read_text()), 0)
-        self._started.clear()
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                _reap(int(self.pid_file(name).read_text()))
+
+
+def _reap(pid: int) -> None:
+    """Wait for a child, if it is still ours, and for those that a runtime has left to us."""
+    deadline = time.monotonic() + TIMEOUT_S
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline and not os.waitpid(pid, os.WNOHANG)[0]:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.001)
 
 
 class ConsoleSocket:

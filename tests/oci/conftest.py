@@ -25,8 +25,17 @@ PR_SET_CHILD_SUBREAPER = 36
 # Where the versions of Debian 12 (runc 1.1.5, crun 1.8.1) answer otherwise, and how. A name
 # without brackets stands for all of its parameters.
 WORDS = "fails as it should, in other words"
+LATE = "lets the process fail by itself: 1, and 0 when detached"
 DIFFERENT = {
     "runc": {
+        "test_the_umask_is_that_of_the_object": "knows no umask for exec",
+        "test_a_program_that_cannot_be_run_is_an_error[False-/bad-exec format error]": LATE,
+        "test_a_program_that_cannot_be_run_is_an_error[True-/bad-exec format error]": LATE,
+        "test_a_program_that_cannot_be_run_is_an_error[False-/script-no such file or directory]":
+            LATE,
+        "test_a_program_that_cannot_be_run_is_an_error[True-/script-no such file or directory]":
+            LATE,
+        "test_sockets_of_the_caller_are_passed_on": "tells an executed program nothing of them",
         "test_the_order_of_all_hooks": "runs poststart hooks in create",
         "test_the_status_that_a_hook_is_told[prestart-created]": "says creating",
         "test_the_status_that_a_hook_is_told[poststart-running]": "runs them in create",
@@ -57,6 +66,21 @@ DIFFERENT = {
         "test_cgroups_can_be_mounted_in_a_user_namespace[False]": "leaves them writable",
     },
     "crun": {
+        "test_options_vary_the_containers_process": "leaves the limits of the caller",
+        "test_groups_can_be_added": "has no such option",
+        "test_variables_can_be_added": "then forgets those of the container",
+        "test_a_variable_is_replaced": "then forgets those of the container",
+        "test_a_user_is_numbers": "reads numbers in part, or answers 1",
+        "test_a_capability_can_be_added": "then forgets those of the container",
+        "test_a_program_that_cannot_be_run_is_an_error": WORDS,
+        "test_a_command_is_needed": WORDS,
+        "test_an_unknown_container_is_said_to_be": WORDS,
+        "test_a_stopped_container_is_refused": WORDS,
+        "test_a_paused_container_is_refused": WORDS,
+        "test_a_pid_file_that_cannot_be_written_is_an_error": "leaves the process running",
+        "test_a_detached_terminal_needs_a_console_socket": WORDS,
+        "test_a_console_socket_that_nobody_listens_at_is_an_error": "answers 1",
+        "test_sockets_of_the_caller_are_passed_on": "tells an executed program nothing of them",
         "test_a_caller_may_ignore_the_end_of_children": "waits for ever",
         "test_the_order_of_all_hooks": "start does not wait for startContainer hooks",
         "test_run_runs_all_hooks": "start does not wait for startContainer hooks",
