@@ -28,6 +28,8 @@ WORDS = "fails as it should, in other words"
 LATE = "lets the process fail by itself: 1, and 0 when detached"
 DIFFERENT = {
     "runc": {
+        "test_an_executed_process_is_in_the_user_namespace[maps2-7]": "must have a root inside",
+        "test_a_joined_user_namespace_is_joined_by_exec_too": "wants mappings of one that exists",
         "test_the_umask_is_that_of_the_object": "knows no umask for exec",
         "test_a_program_that_cannot_be_run_is_an_error[False-/bad-exec format error]": LATE,
         "test_a_program_that_cannot_be_run_is_an_error[True-/bad-exec format error]": LATE,
@@ -66,6 +68,8 @@ DIFFERENT = {
         "test_cgroups_can_be_mounted_in_a_user_namespace[False]": "leaves them writable",
     },
     "crun": {
+        "test_an_executed_process_is_in_the_user_namespace": "sets no groups, and ids of its own",
+        "test_an_executed_process_gets_a_terminal_of_its_user": "leaves it to root",
         "test_options_vary_the_containers_process": "leaves the limits of the caller",
         "test_groups_can_be_added": "has no such option",
         "test_variables_can_be_added": "then forgets those of the container",

@@ -229,3 +229,107 @@ def test_limits_are_set_in_a_user_namespace(runtime: Runtime, owned: Bundle) -> 
     done = runtime.run(owned("sh", "-c", "ulimit -Sn; ulimit -Hn", edit=edit))
 
     assert done.stdout.split() == ["99", "111"], done.stderr
+
+
+def start(runtime: Runtime, where: Path) -> int:
+    """Create and start the container ``c``; return the pid of its first process."""
+    pid = runtime.created(where)
+    runtime.ok("start", "c")
+    return pid
+
+
+NO_ROOT = [(5, HOST + 5, 1000)]
+
+
+@pytest.mark.parametrize(("maps", "user"), [(None, 0), (None, 1000), (NO_ROOT, 7)])
+def test_an_executed_process_is_in_the_user_namespace(
+    runtime: Runtime, owned: Bundle, maps: Maps | None, user: int
+) -> None:
+    """It has the ids of the container, with and without a root there, and no others."""
+
+    def edit(config: Config) -> None:
+        mapped(maps)(config)
+        config["process"]["user"] = {"uid": user, "gid": user, "additionalGids": [user + 1]}
+
+    first = start(runtime, owned("sleep", "1000", edit=edit))
+    code, pid = runtime.execute("c", "sleep", "1000")
+
+    assert code == 0, runtime.output("exec")
+    lines = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    assert lines["Uid"].split() == [str(HOST + user)] * 4
+    assert lines["Gid"].split() == [str(HOST + user)] * 4
+    assert lines["Groups"].split() == [str(HOST + user + 1)]
+    for name in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"):
+        assert os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/{first}/ns/{name}")
+    # The kernel shows the bounding set as it was given up, not those of the host.
+    assert (
+        lines["CapBnd"]
+        == dict(
+            line.split(":\t") for line in Path(f"/proc/{first}/status").read_text().splitlines()
+        )["CapBnd"]
+    )
+
+
+def test_an_executed_process_writes_as_the_containers_root(runtime: Runtime, owned: Bundle) -> None:
+    """What it makes belongs to the mapped root; what is the host's it cannot change."""
+    where = owned("sleep", "1000", edit=mapped())
+    start(runtime, where)
+    secret = where / "rootfs/secret"
+    secret.write_text("of the host")
+    secret.chmod(0o600)
+
+    done = runtime.call("exec", "c", "sh", "-c", "id -u; touch /made; cat /secret")
+
+    assert done.stdout == "0\n"
+    assert "Permission denied" in done.stderr
+    assert (where / "rootfs/made").stat().st_uid == HOST
+
+
+@pytest.mark.ours
+def test_an_executed_process_has_the_limits_of_the_object(runtime: Runtime, owned: Bundle) -> None:
+    """Limits above ours are raised by root of the host, not by the container's; so is the score."""
+    limits = [
+        {"type": "RLIMIT_NOFILE", "soft": 6, "hard": 4000},
+        {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+    ]
+
+    def edit(config: Config) -> None:
+        mapped()(config)
+        config["process"].update(rlimits=limits, oomScoreAdj=123)
+
+    start(runtime, owned("sleep", "1000", edit=edit))
+
+    text = runtime.ok(
+        "exec", "c", "sh", "-c", "ulimit -Sn; ulimit -Hn; cat /proc/self/oom_score_adj"
+    )
+
+    assert text.split() == ["6", "4000", "123"]
+
+
+def test_an_executed_process_gets_a_terminal_of_its_user(
+    runtime: Runtime, owned: Bundle, console: ConsoleSocket
+) -> None:
+    """The terminal is from the container's devpts and belongs to the program's user."""
+    start(runtime, owned("sleep", "1000", edit=mapped()))
+    words = ("--tty", "--console-socket", str(console.path), "--user", "1000", "c")
+
+    code, _ = runtime.execute(*words, "sh", "-c", "stat -c %u $(tty); echo all; sleep 1000")
+
+    assert code == 0, runtime.output("exec")
+    console.receive()
+    assert "1000" in console.read_until("all")
+    assert os.fstat(console.master).st_rdev == os.makedev(5, 2)
+
+
+def test_a_joined_user_namespace_is_joined_by_exec_too(runtime: Runtime, owned: Bundle) -> None:
+    """Also when it is another container's that was made before."""
+    holder = runtime.created(owned("sleep", "1000", edit=mapped(), name="holder"), "holder")
+    runtime.ok("start", "holder")
+    edit = joined(holder, "user", "network", "ipc", "uts")
+    first = start(runtime, owned("sleep", "1000", edit=edit, name="other"))
+
+    _, pid = runtime.execute("c", "sleep", "1000")
+
+    for name in ("user", "mnt", "net"):
+        assert os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/{first}/ns/{name}")
+    assert os.stat(f"/proc/{pid}").st_uid == HOST
