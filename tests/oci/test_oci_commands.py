@@ -461,3 +461,16 @@ def test_a_systemd_name_is_a_place_in_cgroupfs(
         finally:
             runtime.ok("delete", "--force", "c")
             runtime.wait()
+
+
+@pytest.mark.vm
+def test_what_a_container_without_limits_uses_is_counted(runtime: Runtime, bundle: Bundle) -> None:
+    """Whatever shows statistics finds memory, time and processes in the container's own cgroup."""
+    runtime.created(bundle("sleep", "60"))
+    runtime.ok("start", "c")
+
+    data = json.loads(runtime.ok("events", "--stats", "c"))["data"]
+
+    assert data["memory"]["usage"]["usage"] > 0
+    assert data["cpu"]["usage"]["total"] > 0
+    assert data["pids"]["current"] == 1

@@ -108,10 +108,14 @@ def test_second_container(fake: Tree) -> None:
 
 
 def test_without_limits(fake: Tree) -> None:
-    """A container without limits needs no controller."""
+    """A container without limits has every controller: what it uses is counted."""
     create(fake, {})
 
-    assert fake.written == []
+    assert fake.written == [
+        "cgroup.subtree_control=+cpu +io +memory +pids",
+        "uxc/cgroup.subtree_control=+cpu +io +memory +pids",
+        "uxc/c/cgroup.subtree_control=+cpu +io +memory +pids",
+    ]
 
 
 def test_removal(fake: Tree) -> None:

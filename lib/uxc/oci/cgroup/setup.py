@@ -64,8 +64,10 @@ class Plan:
             group.add(layout.unified)
             group.open()
             wanted = {limit.controller for limit in self.writes if limit.version == 2}
-            if wanted - {"cgroup"}:
-                _enable(layout, self.relative, wanted - {"cgroup"})
+            wanted.discard("cgroup")
+            # Where v2 has them, they count without a limit as well: see _COUNTING.
+            if wanted or not layout.v1:
+                _enable(layout, self.relative, wanted)
         elif layout.tracker():
             group.add(layout.v1[layout.tracker()])
         else:
@@ -256,6 +258,8 @@ def _enable(layout: "Layout", relative: str, controllers: "set[str]") -> None:
     container is removed, its neighbours may depend on it.
     """
     path = layout.unified
+    if set(read_words(f"{path}/{relative}/cgroup.controllers")) == set(layout.controllers):
+        return
     for part in relative.split("/"):
         try:
             there = read_words(f"{path}/cgroup.controllers")
