@@ -19,7 +19,6 @@ import zlib
 from pathlib import Path
 from typing import Any, Self
 
-from runtimes import OURS
 from uxc.paths import Paths
 
 TIMEOUT_S = 60
@@ -175,11 +174,8 @@ events_logger = "file"
 hooks_dir = ["{top}/hooks"]
 image_copy_tmp_dir = "{top}/tmp"
 runtime_supports_json = ["crun", "runc", "uxc-runtime"]
-runtime_supports_nocgroup = ["crun", "uxc-runtime"]
 tmp_dir = "{top}/tmp/engine"
 volume_path = "{top}/volumes"
-[engine.runtimes]
-uxc-runtime = ["{OURS}"]
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 log_driver = "k8s-file"
@@ -296,8 +292,11 @@ class Containerd:
 
     IMAGE = "docker.io/library/busybox:latest"
 
-    def __init__(self, store: Store, name: str = "containerd") -> None:
-        """Start the daemon in a directory of ``store`` and import the image."""
+    def __init__(self, store: Store, name: str = "containerd", path: str = "") -> None:
+        """Start the daemon in a directory of ``store`` and import the image.
+
+        ``path`` is a directory in which it looks for programs first.
+        """
         self.store = store
         self.top = store.top / name
         self.top.mkdir()
@@ -308,6 +307,8 @@ class Containerd:
             "CONTAINERD_ADDRESS": str(self.top / "socket"),
             "CONTAINERD_NAMESPACE": self.namespace,
         }
+        if path:
+            self.environment["PATH"] = f"{path}:{self.environment['PATH']}"
         (self.top / "config.toml").write_text(f"""
 version = 2
 root = "{self.top}/root"

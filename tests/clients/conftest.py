@@ -37,7 +37,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "runtime" not in metafunc.fixturenames:
         return
     names = list(CHOSEN)
-    if "uxc-runtime" in names and metafunc.definition.get_closest_marker("each_layout"):
+    hybrid = UNIFIED.is_dir() and metafunc.definition.get_closest_marker("each_layout")
+    if "uxc-runtime" in names and hybrid:
         names.append("uxc-runtime-v1")
     metafunc.parametrize("runtime", names, indirect=True, scope="session")
 
@@ -60,6 +61,8 @@ def runtime(request: pytest.FixtureRequest, store: Store) -> Iterator[str]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Return where both clients keep everything: one tmpfs, with an image in it."""
     top = tmp_path_factory.mktemp("clients")
+    # Users of user namespaces must reach images below it; pytest lets root alone in.
+    tmp_path_factory.getbasetemp().chmod(0o711)
     # Podman's locks and its cache of digests are at fixed places, whatever its configuration.
     fixed = [Path("/dev/shm"), Path("/var/lib/containers")]
     for path in (top, *fixed):

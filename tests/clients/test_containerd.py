@@ -1,6 +1,7 @@
 """containerd's shim runs containers with the runtime that `ctr run --runc-binary` names."""
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -351,6 +352,23 @@ def test_containers_outlive_the_daemon(store: Store, runtime: str) -> None:
         daemon.restart()
         assert ctr.tasks() == {"c": (pid, "RUNNING")}
         assert ctr.exec("echo", "there") == "there"
+        ctr.tidy()
+    finally:
+        daemon.close()
+
+
+@pytest.mark.needs("user-namespaces")
+def test_the_runtime_named_runc(store: Store, runtime: str, tmp_path: Path) -> None:
+    """Found as `runc` it is taken for it, also where `ctr` forgets `--runc-binary`: `--uidmap`."""
+    (tmp_path / "runc").symlink_to(runtime)
+    daemon = Containerd(store, "third", str(tmp_path))
+    try:
+        ctr = Ctr(daemon, "runc")
+        maps = ("--uidmap=0:100000:5000", "--gidmap=0:100000:5000")
+        pid = ctr.start(*maps)
+        assert os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
+        shown = ctr.exec("sh", "-c", "cat /proc/self/uid_map; stat -c %u /bin/busybox; id -u")
+        assert shown.split() == ["0", "100000", "5000", "0", "0"]
         ctr.tidy()
     finally:
         daemon.close()

@@ -73,11 +73,13 @@ def test_signals_end_with_128_and_more(podman: Podman) -> None:
 
 
 @pytest.mark.each_layout
-def test_a_container_in_the_background(podman: Podman) -> None:
+def test_a_container_in_the_background(podman: Podman, tmp_path: Path) -> None:
     """It is listed, has a log with both streams, and `wait` gives its exit code."""
-    podman.start("--", "sh", "-c", "echo one; echo two >&2; sleep 0.3; exit 3")
+    script = "echo one; echo two >&2; until [ -e /data/go ]; do sleep 0.02; done; exit 3"
+    podman.start(f"--volume={tmp_path}:/data", "--", "sh", "-c", script)
 
     assert podman("ps", "--filter=status=running", "--format={{.Names}}") == "c"
+    (tmp_path / "go").touch()
     assert podman("wait", "c") == "3"
     done = podman.call("logs", "c")
     assert (done.stdout, done.stderr) == ("one\n", "two\n")

@@ -352,18 +352,6 @@ def test_the_cgroup_tree(podman: Podman) -> None:
     assert {line.rpartition(":")[2] for line in shown.split("\n")} == {"/"}
 
 
-def test_without_cgroups(podman: Podman) -> None:
-    """`--cgroups=disabled` leaves the container where the caller is."""
-    if "runc" in podman.runtime:
-        pytest.skip("runc cannot do without cgroups")
-    # By its name: Podman looks that up in the list of those that can.
-    podman.runtime = Path(podman.runtime).name
-    podman.start("--cgroups=disabled")
-    cgroups = Path(f"/proc/{podman.pid()}/cgroup").read_text()
-
-    assert "libpod-" not in cgroups
-
-
 def test_the_score_for_want_of_memory(podman: Podman) -> None:
     """`--oom-score-adj` is set."""
     assert podman.run("--oom-score-adj=321", "--", "cat", "/proc/self/oom_score_adj") == "321"
