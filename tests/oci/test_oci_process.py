@@ -11,8 +11,6 @@ import pytest
 
 from runtimes import Config, ConsoleSocket, Runtime
 
-pytestmark = pytest.mark.vm
-
 Bundle = Callable[..., Path]
 Sh = Callable[..., str]
 Refusal = Callable[..., str]

@@ -30,7 +30,7 @@ def _directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _demo(*options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([DEMO, *options], capture_output=True, text=True, timeout=60)
+    return subprocess.run([DEMO, *options], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.vm

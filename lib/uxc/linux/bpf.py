@@ -11,6 +11,8 @@ _PROG_TYPE_CGROUP_DEVICE = 15
 _ATTACH_CGROUP_DEVICE = 6
 _ALLOW_MULTI = 2
 _INSTRUCTION_BYTES = 8
+# The verifier gives up with EAGAIN when a signal arrives, such as SIGCHLD in a keeper.
+_LOAD_ATTEMPTS = 16
 # The program calls no helper of the kernel, so any licence will do.
 _LICENSE = b"Apache-2.0\0"
 
@@ -40,6 +42,11 @@ def load_device_program(instructions: bytes, name: str = "uxc_devices") -> int:
         0,
         _ATTACH_CGROUP_DEVICE,
     )
+    for _ in range(_LOAD_ATTEMPTS - 1):
+        try:
+            return syscall("bpf", "device program", _PROG_LOAD, attributes, len(attributes))
+        except BlockingIOError:
+            continue
     return syscall("bpf", "device program", _PROG_LOAD, attributes, len(attributes))
 
 
