@@ -134,21 +134,23 @@ def raise_hard_limit(resource: int, hard: int) -> None:
 
 
 def rename(text: str) -> None:
-    """Show ``text`` as the command line of this process, cut to the length of the real one.
+    """Show ``text`` as the command line of this process, cut to its length, and no environment.
 
-    Other processes may read that of any process that they see, while it is not theirs to know
-    what was typed (environment variables, paths of the host).
+    Others may read the former of any process that they see, and with CAP_PERFMON the latter; what
+    was typed and what is set (paths, secrets) is not for them. Python has its own copies of both.
     """
     fd = posix.open("/proc/self/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         fields = posix.read(fd, 4096).rpartition(b") ")[2].split()
     finally:
         posix.close(fd)
-    # proc(5) counts from 1: 3 is the state, 48 and 49 are where the arguments begin and end.
-    start, end = int(fields[45]), int(fields[46])
+    # proc(5) counts from 1: 3 is the state, 48 to 51 are where the arguments begin and end, and
+    # the environment.
+    start, end, first, last = map(int, fields[45:49])
     size = end - start
-    # The last byte stays NUL: the kernel would show the environment behind it otherwise.
+    # The last byte stays NUL: the kernel would show what is behind it otherwise.
     memory_at(start, size).raw = text.encode()[: size - 1].ljust(size, b"\0")
+    memory_at(first, last - first).raw = bytes(last - first)
 
 
 def join_session_keyring(name: str) -> int:
