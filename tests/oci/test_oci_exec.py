@@ -137,6 +137,41 @@ def test_the_umask_is_that_of_the_object(
     assert runtime.ok("exec", "--process", path, "c").strip() == "0077"
 
 
+@pytest.mark.ours
+@pytest.mark.parametrize(
+    ("affinity", "wanted"),
+    [({"initial": "0", "final": "1"}, "1"), ({"final": "0"}, "0"), ({"initial": "1"}, "1")],
+)
+def test_the_cpus_are_those_of_the_object(
+    runtime: Runtime, running: Running, process_file: Callable[..., str],
+    affinity: dict[str, str], wanted: str,
+) -> None:  # fmt: skip
+    """execCPUAffinity is about executed processes: before they enter the cgroup, and after."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("there is one CPU only")
+    running()
+    path = process_file("cat", "/proc/self/status", execCPUAffinity=affinity)
+
+    lines = status_of(runtime.ok("exec", "--process", path, "c"))
+
+    assert lines["Cpus_allowed_list"] == wanted
+
+
+@pytest.mark.ours
+def test_the_kernel_treats_the_program_as_the_object_says(
+    runtime: Runtime, running: Running, process_file: Callable[..., str]
+) -> None:
+    """scheduler, ioPriority and oomScoreAdj of the object, personality of the container."""
+    running(lambda config: config["linux"].update(personality={"domain": "LINUX32"}))
+    path = process_file(
+        "sh", "-c", "nice; cat /proc/self/oom_score_adj; cat /proc/self/personality",
+        scheduler={"policy": "SCHED_OTHER", "nice": 7},
+        oomScoreAdj=321,
+    )  # fmt: skip
+
+    assert runtime.ok("exec", "--process", path, "c").split() == ["7", "321", "00000008"]
+
+
 def test_options_vary_the_containers_process(runtime: Runtime, running: Running) -> None:
     """User, group and directory of the command line; the rest is the container's own."""
     running()
@@ -400,6 +435,7 @@ def test_a_paused_container_is_refused(runtime: Runtime, running: Running) -> No
     assert runtime.call("exec", "c", "true").returncode == 0
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 def test_a_process_can_wait_for_the_resume(runtime: Runtime, running: Running) -> None:
     """With --ignore-paused it begins when the container goes on."""
@@ -415,6 +451,7 @@ def test_a_process_can_wait_for_the_resume(runtime: Runtime, running: Running) -
     assert (waiting.returncode, output) == (0, "on\n")
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_created_container_can_be_entered_unless_it_is_frozen(

@@ -91,6 +91,7 @@ def test_the_pidfd_socket_gets_the_process(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
 
 
+@pytest.mark.vm
 def test_the_process_is_in_the_containers_cgroup(runtime: Runtime, running: Running) -> None:
     """In every hierarchy it is where the first process is."""
     first = running()
@@ -102,6 +103,7 @@ def test_the_process_is_in_the_containers_cgroup(runtime: Runtime, running: Runn
     assert "exec-" in cgroups[0]
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 def test_a_cgroup_below_the_containers_can_be_chosen(runtime: Runtime, running: Running) -> None:
     """--cgroup PATH for all hierarchies; it must exist, and must not lead out."""
@@ -121,6 +123,7 @@ def test_a_cgroup_below_the_containers_can_be_chosen(runtime: Runtime, running: 
     assert "leads out" in out.stderr
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 def test_a_container_that_manages_its_cgroups_is_joined_where_it_is(
     runtime: Runtime, running: Running
@@ -346,6 +349,7 @@ def test_many_run_at_once(runtime: Runtime, running: Running) -> None:
     assert not [name for name in os.listdir(runtime.root / "c") if "exec" in name]
 
 
+@pytest.mark.vm
 @pytest.mark.ours
 def test_an_exec_into_what_is_being_deleted_leaves_nothing(
     runtime: Runtime, running: Running
