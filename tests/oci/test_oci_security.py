@@ -82,6 +82,36 @@ def test_the_attack_works_on_an_unprotected_interpreter(tmp_path: Path) -> None:
 
 
 @pytest.mark.ours
+def test_the_prepared_interpreter_has_the_systems_library(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python looks for its library from where it lies upwards: /var/lib, and /var is /tmp.
+
+    On OpenWrt everybody may make /tmp/lib/python3.11, which root would import.
+    """
+    prefix = tmp_path / "prefix"
+    (prefix / "var/run").mkdir(parents=True)
+    monkeypatch.setenv("UXC_PREFIX", str(prefix))
+    # No bundle is here: that is found out after the mount was prepared.
+    runtime.create(tmp_path)
+    prepared = prefix / "var/run/uxc/interp/python3"
+    assert prepared.samefile(PYTHON), "nothing was prepared, so there is nothing to attack"
+    library = prefix / "var/lib/python{}.{}".format(*sys.version_info)
+    (library / "encodings").mkdir(parents=True)
+    (library / "lib-dynload").mkdir()
+    (library / "os.py").write_text("")
+    (library / "encodings/__init__.py").write_text(
+        f"import posix\nposix.mkdir({str(tmp_path / 'poisoned')!r})\n"
+    )
+
+    done = subprocess.run([OURS, "--root", str(runtime.root), "list"], capture_output=True)
+
+    subprocess.run(["umount", str(prepared)], check=True)
+    assert not (tmp_path / "poisoned").exists()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.ours
 def test_a_parked_process_shows_nothing(runtime: Runtime, bundle: Bundle) -> None:
     """Another process of the same user in its pid namespace cannot look into it (CVE-2016-9962)."""
     holder = runtime.created(bundle("sleep", "60"), "holder")

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 SELF = "/proc/self/exe"
+# Beside an interpreter, this names the directory that it belongs to (PEP 405). Without it Python
+# looks for its library from where the mount is upwards, in /var/lib, too: on OpenWrt /var is /tmp,
+# where everybody could put modules for root.
+_HOME = "pyvenv.cfg"
 # Given to the second start, which must not ask for a third.
 _RESTARTED = "uxc_restarted"
 
@@ -56,11 +60,17 @@ def prepare(path: str) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not is_prepared(path):
+                _write_home(directory)
                 _mount(path)
         finally:
             posix.close(lock)
     except OSError as error:
         raise system_failure("prepare the interpreter", error) from None
+
+
+def _write_home(directory: str) -> None:
+    home = posix.readlink(SELF).rpartition("/")[0]
+    files.write_atomic(f"{directory}/{_HOME}", f"home = {home}\n".encode(), 0o644)
 
 
 def _mount(path: str) -> None:
@@ -81,10 +91,12 @@ def _mount(path: str) -> None:
 
 def remove(path: str) -> None:
     """Undo ``prepare``; what is missing is fine. SystemFailure."""
+    directory = path.rpartition("/")[0]
     try:
         mount.unmount(path)
         posix.unlink(path)
-        posix.rmdir(path.rpartition("/")[0])
+        posix.unlink(f"{directory}/{_HOME}")
+        posix.rmdir(directory)
     except FileNotFoundError:
         return
     except OSError as error:
