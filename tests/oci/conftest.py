@@ -28,6 +28,17 @@ WORDS = "fails as it should, in other words"
 LATE = "lets the process fail by itself: 1, and 0 when detached"
 DIFFERENT = {
     "runc": {
+        "test_a_limit_reaches_the_kernel[shares]": "stretches shares in another way (crun 1.20)",
+        "test_a_limit_reaches_the_kernel[burst]": "is older than cpu.burst",
+        "test_a_limit_reaches_the_kernel[huge pages reserved]": "limits only those in use",
+        "test_a_limit_that_cannot_be_is_an_error[swap below memory]": WORDS,
+        "test_a_limit_that_cannot_be_is_an_error[swap without memory]": WORDS,
+        "test_a_limit_that_cannot_be_is_an_error[a burst above the quota]":
+            "is older than cpu.burst",
+        "test_a_limit_of_no_process_lets_the_first_one_be": "takes 0 for none",
+        "test_a_limit_reaches_the_kernel[idle]": "is older than cpu.idle",
+        "test_a_container_manages_the_cgroups_it_was_given": "delegates only what systemd made",
+        "test_only_what_is_safe_changes_its_owner": "delegates only what systemd made",
         "test_an_executed_process_is_in_the_user_namespace[maps2-7]": "must have a root inside",
         "test_a_joined_user_namespace_is_joined_by_exec_too": "wants mappings of one that exists",
         "test_the_umask_is_that_of_the_object": "knows no umask for exec",
@@ -68,6 +79,19 @@ DIFFERENT = {
         "test_cgroups_can_be_mounted_in_a_user_namespace[False]": "leaves them writable",
     },
     "crun": {
+        "test_a_limit_reaches_the_kernel[shares]": "stretches shares in another way (crun 1.20)",
+        "test_a_limit_reaches_the_kernel[burst]": "is older than cpu.burst",
+        "test_a_limit_reaches_the_kernel[huge pages reserved]": "limits only those in use",
+        "test_a_limit_that_cannot_be_is_an_error[swap below memory]": WORDS,
+        "test_a_limit_that_cannot_be_is_an_error[swap without memory]": WORDS,
+        "test_a_limit_that_cannot_be_is_an_error[a burst above the quota]":
+            "is older than cpu.burst",
+        "test_a_limit_of_no_process_lets_the_first_one_be": "takes 0 for none",
+        "test_a_limit_that_cannot_be_is_an_error[a period beyond a second]": WORDS,
+        "test_a_limit_that_cannot_be_is_an_error[a device that is not there]": WORDS,
+        "test_what_changes_nothing_is_taken": "refuses an empty network",
+        "test_only_what_is_safe_changes_its_owner[1000]": "delegates to root, whoever runs there",
+        "test_a_cgroup_is_not_given_away_for_nothing": "delegates to whoever has a user namespace",
         "test_what_a_container_without_limits_uses_is_counted": "has no events",
         "test_an_executed_process_is_in_the_user_namespace": "sets no groups, and ids of its own",
         "test_an_executed_process_gets_a_terminal_of_its_user": "leaves it to root",

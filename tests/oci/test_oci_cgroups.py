@@ -110,7 +110,7 @@ def test_a_cgroup_with_processes_is_refused(runtime: Runtime, bundle: Bundle) ->
     """Two containers cannot have one cgroup: each would count, and end, as the other."""
 
     def edit(config: Config) -> None:
-        config["linux"]["cgroupsPath"] = f"/uxctest{os.getpid()}"
+        config["linux"]["cgroupsPath"] = f"/uxctest{os.getpid()}-one"
 
     runtime.created(bundle("true", edit=edit, name="first"), "first")
     done = runtime.create(bundle("true", edit=edit, name="second"), "second")
