@@ -105,6 +105,7 @@ def test_the_path_of_the_cgroup(runtime: Runtime, bundle: Bundle) -> None:
     assert not [place for place in places if place.exists()]
 
 
+@pytest.mark.ours
 @pytest.mark.needs("cgroup2-freezer")
 def test_a_cgroup_with_processes_is_refused(runtime: Runtime, bundle: Bundle) -> None:
     """Two containers cannot have one cgroup: each would count, and end, as the other."""
