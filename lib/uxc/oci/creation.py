@@ -121,16 +121,11 @@ class Creation:
         )
         state.warnings += self._cgroup_plan.warnings
         state.rootfs = self._plan.rootfs
-        if self._plan.shares_mounts:
-            from uxc.oci import hostroot
-
-            state.root_mounts = (hostroot.mount_at(state.rootfs), 0)
         state.annotations = self._spec.annotations
         state.owner = "root" if posix.getuid() == 0 else str(posix.getuid())
         state.created = states_.timestamp()
         state.startable = self._plan.program is not None
         state.poststop = bool(self._plan.hooks.poststop)
-        state.cgroup = _planned_cgroup(self._cgroup_plan.relative, self._layout)
         self._seccomp = self._find_seccomp()
 
     def _find_seccomp(self) -> "Program | None":
@@ -159,20 +154,27 @@ class Creation:
 
     def reserve(self) -> None:
         """Take the id, after cleaning up a creation of it that died midway; ConflictError."""
+        self._look_around()
         try:
             dead = states_.reserve(self.state, self._options.may_wait)
         except BlockingIOError:
             raise WouldWaitError(f"{self.state.root} is locked by another process") from None
         if dead is not None:
             lifecycle.clean_up(dead)
+            # What was there may have been the dead one's.
+            self._look_around()
             if states_.reserve(self.state) is not None:
                 raise ConflictError(f"container with given ID already exists: {self.state.id}")
-        try:
-            # Held until create is over, so that a delete waits for its end.
-            self._lock = gate.lock_container(self.state.root, self.state.id)
-        except BaseException:
-            states_.remove(self.state)
-            raise
+        # Held until create is over, so that a delete waits for its end.
+        self._lock = states_.lock_new(self.state)
+
+    def _look_around(self) -> None:
+        """Note what is there already, for whoever cleans up after us, should we die."""
+        self.state.cgroup = self._cgroup_plan.record()
+        if self._plan.shares_mounts:
+            from uxc.oci import hostroot
+
+            self.state.root_mounts = (hostroot.mount_at(self.state.rootfs), 0)
 
     def make(self) -> None:
         """Make cgroup and first process, which goes on by itself; UxcError."""
@@ -199,7 +201,13 @@ class Creation:
         """
         state = self.step()
         while state is None:
-            state = self.step(posix.waitpid(self.process.pid, 0)[1])
+            try:
+                status = posix.waitpid(self.process.pid, 0)[1]
+            except BaseException as error:
+                # A signal to the caller, for one.
+                self.abandon_for(error)
+                raise
+            state = self.step(status)
         return state
 
     def step(self, status: "int | None" = None) -> "State | None":
@@ -298,6 +306,7 @@ class Creation:
             if cgroup.v2_fd < 0:
                 raise
             self.process.close()
+            self._process = None
             # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill was
             # ever written to one of the two and not to the other.
             self._spawn(born_inside=False)
@@ -473,21 +482,6 @@ class Creation:
         if self._console != self._options.console_fd:
             fds.close_quietly(self._console)
         fds.close_quietly(self._lock)
-
-
-def _planned_cgroup(relative: str, layout: "Layout") -> "dict[str, Any]":
-    """Return the record of a cgroup in any hierarchy that there is, should we die making it."""
-    mounts = [layout.unified] if layout.unified else []
-    mounts += [point for point in dict.fromkeys(layout.v1.values()) if point not in mounts]
-    parts = relative.split("/")
-    below = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
-    paths = [f"{point}/{part}" for point in mounts for part in below]
-    return {
-        "path": relative,
-        "unified": layout.unified,
-        "hierarchies": mounts,
-        "made": [path for path in paths if not posix.access(path, posix.F_OK)],
-    }
 
 
 def _unlink(path: str) -> None:

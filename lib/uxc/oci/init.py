@@ -12,7 +12,7 @@ import posix
 
 from uxc.errors import InternalError, UxcError, system_failure
 from uxc.linux import const, fds, link, mount, ns, path, proc, pty
-from uxc.oci import child, devices, handshake, hooks, idmaps, mounts, program
+from uxc.oci import child, devices, gate, handshake, hooks, idmaps, mounts, program
 from uxc.oci.lifecycle import ENDING
 from uxc.oci.rootfs import Rootfs
 from uxc.protocol import send_with_fds
@@ -93,7 +93,7 @@ def run(plan: "Plan", around: Surroundings) -> "NoReturn":
         code = _run(plan, around)
     except UxcError as error:
         child.report(around.channel, error)
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         # The parent is gone, and with it the container that was to be.
         code = 1
     except BaseException as error:
@@ -269,7 +269,7 @@ def _park(around: Surroundings) -> bool:
     proc.set_parent_death_signal(0)
     if not traced:
         around.channel.close()
-        posix.read(around.gate, 1)
+        gate.wait_turn(around.gate)
     return traced
 
 

@@ -87,7 +87,7 @@ def run(plan: "ProgramPlan", around: Surroundings) -> "NoReturn":
         code = _run(plan, around)
     except UxcError as error:
         child.report(around.channel, error)
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         # The parent is gone, and nobody waits for the program.
         code = 1
     except BaseException as error:

@@ -18,9 +18,10 @@ from uxc.oci.gate import (
     has_start_hooks,
     let_run,
     lock_container,
+    open_turn,
+    take_turn,
     thaw,
 )
-from uxc.oci.gate import open_gate as open_waiting
 from uxc.oci.state import State
 
 TYPE_CHECKING = False
@@ -46,21 +47,19 @@ ENDING = (
 def open_gate(root: str, container_id: str) -> int:
     """Let a created container's program run, without waiting for it, for who has created it.
 
-    Returns an fd that polls POLLERR as soon as the program runs or the process has died, -1 when
+    Returns an fd that polls POLLHUP as soon as the program runs or the process has died, -1 when
     it runs already. Raises NotFoundError, ConflictError when it is not created; that a creation is
     still under way, only its maker knows without a look at the record.
     """
     directory = f"{root}/{container_id}"
-    gate = open_waiting(directory)
+    gate = open_turn(directory)
     if gate < 0:
         if not thaw(directory):
             refuse_start(root, container_id)
         return gate
-    try:
-        posix.write(gate, b"\0")
-    except BrokenPipeError:
+    if not take_turn(gate):
         posix.close(gate)
-        raise ConflictError(_START_REFUSALS["stopped"]) from None
+        refuse_start(root, container_id)
     return gate
 
 
@@ -167,6 +166,8 @@ def kill(root: str, container_id: str, signal: int, all_processes: bool = False)
 
 
 def _kill_all(state: State, signal: int) -> None:
+    if state.cgroup is None:
+        raise ConflictError("container not running")
     cgroup = _load_cgroup(state)
     if state.status() == "stopped" and not cgroup.processes():
         raise ConflictError("container not running")

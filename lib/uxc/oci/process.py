@@ -41,7 +41,7 @@ class FirstProcess:
         """Take what clone3 gave."""
         self.pid = pid
         self.pidfd = pidfd
-        self.start_time = proc.start_time(pid)
+        self.start_time = 0
         # The wait status, when somebody else has reaped it.
         self.status: int | None = None
         self._channel = channel
@@ -155,14 +155,15 @@ def spawn(plan: "Plan", around: init.Surroundings, cgroup_fd: int) -> FirstProce
         proc.set_dumpable(dumpable)
         around.channel.close()
     first = FirstProcess(pid, pidfd, ours)
-    if plan.maps is not None:
-        try:
+    try:
+        first.start_time = proc.start_time(pid)
+        if plan.maps is not None:
             idmaps.write(pid, plan.maps)
             first.tell(handshake.MAPPED)
-        except BaseException:
-            first.kill()
-            first.close()
-            raise
+    except BaseException:
+        first.kill()
+        first.close()
+        raise
     return first
 
 

@@ -52,11 +52,12 @@ def restore(options: "CreateOptions", criu_options: checkpoint.CriuOptions) -> S
         options.id, linux.cgroups_path, options.cgroup_parent, linux.resources, layout
     )
     state.warnings += planned.warnings
+    state.cgroup = planned.record()
     if states.reserve(state) is not None:
         raise ConflictError(
             f"container {options.id} was left by a create that died", "delete it with --force"
         )
-    lock = gate.lock_container(options.root, options.id)
+    lock = states.lock_new(state)
     try:
         try:
             _make(state, config, planned, options, criu_options)

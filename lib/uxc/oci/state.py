@@ -11,7 +11,15 @@ import time
 from uxc import files, jsontext
 from uxc.errors import ConflictError, system_failure
 from uxc.linux import pid as processes
-from uxc.oci.gate import check_id, frozen_cgroup, holds_frozen, lock, missing, open_gate
+from uxc.oci.gate import (
+    check_id,
+    frozen_cgroup,
+    holds_frozen,
+    lock,
+    lock_container,
+    missing,
+    open_gate,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -208,6 +216,15 @@ def reserve(state: State, wait: bool = True) -> "State | None":
     finally:
         posix.close(fd)
     return None
+
+
+def lock_new(state: State) -> int:
+    """Lock the container that was just reserved, return the fd; when that fails, free the id."""
+    try:
+        return lock_container(state.root, state.id)
+    except BaseException:
+        remove(state)
+        raise
 
 
 def _read(root: str, container_id: str) -> "State | None":

@@ -173,20 +173,34 @@ class Cgroup:
         """
         if not self.can_freeze:
             raise MissingError("this machine has no freezer cgroup, so nothing can be paused")
-        if self.unified:
-            write(self.freeze_file, "1")
-            if tree.wait_event(self.tracking, "frozen 1", patience_s):
+        try:
+            if self._stop(patience_s):
                 return
-        else:
-            deadline = time.monotonic() + patience_s
-            while time.monotonic() < deadline:
-                # Written again and again: a process that forked meanwhile is missed the first time.
-                write(f"{self.tracking}/freezer.state", "FROZEN")
-                if self.frozen():
-                    return
-                time.sleep(_POLL_S)
+        except BaseException:
+            try:
+                self.thaw()
+            except SystemFailure:
+                # Of the two, the first one tells what is wrong.
+                pass
+            raise
         self.thaw()
         raise SystemFailure(f"cannot freeze {self.tracking}: it did not stop in {patience_s:g} s")
+
+    def _stop(self, patience_s: float) -> bool:
+        if self.unified:
+            write(self.freeze_file, "1")
+            try:
+                return tree.wait_event(self.tracking, "frozen 1", patience_s)
+            except OSError as error:
+                raise system_failure(f"freeze {self.tracking}", error) from None
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            # Written again and again: a process that forked meanwhile is missed the first time.
+            write(f"{self.tracking}/freezer.state", "FROZEN")
+            if self.frozen():
+                return True
+            time.sleep(_POLL_S)
+        return False
 
     def thaw(self) -> None:
         """Let all processes run again; SystemFailure."""

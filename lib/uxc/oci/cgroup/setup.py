@@ -12,6 +12,8 @@ from uxc.oci.spec_fields import member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from uxc.oci.cgroup.layout import Layout
     from uxc.oci.cgroup.values import Limit
     from uxc.oci.spec_resources import Resources
@@ -57,6 +59,28 @@ class Plan:
             group.remove(0)
             raise
         return group
+
+    def record(self) -> "dict[str, Any] | None":
+        """Return the record of a cgroup in any hierarchy that there is, should we die making it.
+
+        None when processes are in it: it is another's, and ``create`` will refuse it.
+        """
+        layout = self.layout
+        # The one that knows the processes comes first.
+        tracking = layout.unified or layout.v1.get(layout.tracker(), "")
+        if tracking and tree.processes(f"{tracking}/{self.relative}"):
+            return None
+        points = [tracking, *layout.v1.values()]
+        mounts = [point for point in dict.fromkeys(points) if point]
+        parts = self.relative.split("/")
+        below = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+        paths = [f"{point}/{part}" for point in mounts for part in below]
+        return {
+            "path": self.relative,
+            "unified": layout.unified,
+            "hierarchies": mounts,
+            "made": [path for path in paths if not posix.access(path, posix.F_OK)],
+        }
 
     def _build(self, group: "Cgroup") -> None:
         layout = self.layout

@@ -44,23 +44,24 @@ def _make_all(mount: str, relative: str, made: "list[str]") -> None:
     try:
         # Most often the parents are there: one call instead of one for each.
         posix.mkdir(path, 0o755)
+        made.append(path)
     except FileNotFoundError:
         path = mount
         for part in relative.split("/"):
             path = f"{path}/{part}"
             try:
                 posix.mkdir(path, 0o755)
+                made.append(path)
             except FileExistsError:
                 continue
-            _mark(path, made)
+            _mark(path)
     except FileExistsError:
         return
     else:
-        _mark(path, made)
+        _mark(path)
 
 
-def _mark(path: str, made: "list[str]") -> None:
-    made.append(path)
+def _mark(path: str) -> None:
     try:
         posix.setxattr(path, _MARK, b"1")
     except OSError as error:
