@@ -23,6 +23,7 @@ class Changes:
         "apparmor_profile",
         "args",
         "capabilities",
+        "console_size",
         "cwd",
         "env",
         "gid",
@@ -44,6 +45,8 @@ class Changes:
         self.additional_gids: list[int] = []
         self.capabilities: list[str] = []
         self.terminal = False
+        # (rows, columns)
+        self.console_size: tuple[int, int] | None = None
         self.no_new_privileges = False
         self.apparmor_profile = ""
         self.selinux_label = ""
@@ -137,6 +140,7 @@ def process_of(options: ExecOptions, config: "dict[str, Any]") -> "Process":
     if changes.env:
         process.env = _environment(process.env, changes.env)
     process.terminal = process.terminal or changes.terminal
+    process.console_size = changes.console_size or process.console_size
     process.no_new_privileges = process.no_new_privileges or changes.no_new_privileges
     process.apparmor_profile = changes.apparmor_profile or process.apparmor_profile
     process.selinux_label = changes.selinux_label or process.selinux_label

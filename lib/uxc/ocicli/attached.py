@@ -36,6 +36,9 @@ def execute(options: "ExecOptions", call: "Call") -> int:
     if wanted and not options.console_socket:
         terminal = Terminal()
         options.console_fd = terminal.container_end
+        if posix.isatty(0):
+            # Now, for the program may look before we hear that it runs.
+            options.changes.console_size = pty.get_size(0)
     try:
         made = execution.execute(options)
         if terminal is not None:
