@@ -9,13 +9,29 @@ import time
 
 from uxc import jsontext
 
+_LONGEST = 2000
+
 
 def say(name: str, log: int, as_json: bool, level: str, message: str, hint: str = "") -> None:
     """Tell stderr as the program ``name``, and the log when ``log`` is a descriptor."""
     prefix = "" if level == "error" else f"{level}: "
-    _write(2, f"{name}: {prefix}{message}\n" + (f"{name}: hint: {hint}\n" if hint else ""))
+    text = f"{name}: {prefix}{_one_line(message)}\n"
+    _write(2, text + (f"{name}: hint: {_one_line(hint)}\n" if hint else ""))
     if log >= 0:
         _write(log, _record(as_json, level, message) + "\n")
+
+
+def _one_line(text: str) -> str:
+    """Return ``text`` without what would end the line early or steer the reader's terminal.
+
+    Ids, paths and what else is quoted may come from whoever made the image.
+    """
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    if len(text) > _LONGEST:
+        # Clients look for words at the end.
+        text = f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
+    return text
 
 
 def _record(as_json: bool, level: str, message: str) -> str:

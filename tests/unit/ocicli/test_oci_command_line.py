@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from uxc.errors import InvalidError
-from uxc.ocicli import main, signals, usage
+from uxc.ocicli import main, report, signals, usage
 from uxc.ocicli.call import Call, UsageError
 from uxc.ocicli.commands import events, update
 
@@ -236,3 +236,17 @@ def test_the_log_has_lines_that_containerd_reads(tmp_path: Path) -> None:
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert json.loads(line)["msg"] == 'a "quoted"\nline'
     assert json.loads(line)["level"] == "warning"
+
+
+def test_what_is_said_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Quoted text neither ends the line nor steers a terminal, and the end of a long one stays."""
+    with (tmp_path / "log").open("w") as log:
+        said = f"a\nb\x1b[31m\udcff é {'x' * 100_000} not found"
+        report.say("uxc-runtime", log.fileno(), False, "error", said, "c\rd")
+
+    error, hint = capfd.readouterr().err.splitlines()
+    assert error.startswith("uxc-runtime: a\\nb\\x1b[31m\\udcff é xxx")
+    assert error.endswith("xxx not found")
+    assert len(error) < 3000
+    assert hint == "uxc-runtime: hint: c\\rd"
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
