@@ -76,9 +76,14 @@ def _refuse_object(value: object) -> "NoReturn":
 def dumps(value: object) -> str:
     """Write ``value`` as compact JSON in ASCII.
 
-    Raises TypeError for what JSON cannot hold, ValueError for a reference cycle, NaN or infinity.
+    Raises TypeError for what JSON cannot hold, ValueError for a reference cycle, NaN or infinity,
+    InvalidError for what is nested too deeply.
     """
     encode = make_encoder(
         {}, _refuse_object, encode_basestring_ascii, None, ":", ",", False, False, False
     )
-    return "".join(encode(value, 0))
+    try:
+        return "".join(encode(value, 0))
+    except RecursionError:
+        # Read it was, with a few calls less on the stack.
+        raise InvalidError("not usable as JSON: nested too deeply") from None

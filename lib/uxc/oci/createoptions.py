@@ -110,11 +110,12 @@ def preserved(options: "CreateOptions | ExecOptions") -> "list[int]":
 
 def check_preserved(options: "CreateOptions | ExecOptions") -> None:
     """Raise InvalidError for a descriptor that is to be passed on, but was not passed to us."""
-    for fd in preserved(options):
+    # No list of them: who passes on a number in the environment may say anything.
+    for fd in range(_FIRST_FD, _FIRST_FD + options.listen_fds + options.preserve_fds):
         try:
             # What we have opened ourselves is close-on-exec, and nothing for a container.
             passed = posix.get_inheritable(fd)
-        except OSError:
+        except (OSError, OverflowError):
             passed = False
         if not passed:
             raise InvalidError(f"descriptor {fd} is to be preserved, but is not open")

@@ -104,7 +104,8 @@ def open_namespaces(plan: "Plan") -> "list[tuple[int, int]]":
     try:
         for place, name, flag in plan.joined:
             try:
-                fd = posix.open(place, posix.O_RDONLY | posix.O_CLOEXEC)
+                # Without waiting, should it be a FIFO.
+                fd = posix.open(place, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
             except OSError as error:
                 raise InvalidError(
                     f"config.json: linux.namespaces: {place}: {(error.strerror or '').lower()}"

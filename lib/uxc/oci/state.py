@@ -9,7 +9,7 @@ import posix
 import time
 
 from uxc import files, jsontext
-from uxc.errors import ConflictError, system_failure
+from uxc.errors import ConflictError, InvalidError, system_failure
 from uxc.linux import pid as processes
 from uxc.oci.gate import (
     check_id,
@@ -233,6 +233,18 @@ def _read(root: str, container_id: str) -> "State | None":
     except (FileNotFoundError, NotADirectoryError):
         return None
     state = State(root, container_id)
+    try:
+        _fill(state, record)
+    except (KeyError, TypeError):
+        path = f"{root}/{container_id}/{_RECORD}"
+        raise InvalidError(
+            f"{path}: is no record of a container of this runtime",
+            "another runtime's directory? --root names ours",
+        ) from None
+    return state
+
+
+def _fill(state: State, record: "dict[str, Any]") -> None:
     state.pid = record["pid"]
     state.start_time = record["startTime"]
     state.bundle = record["bundle"]
@@ -245,7 +257,6 @@ def _read(root: str, container_id: str) -> "State | None":
     state.creator = tuple(record["creator"]) if record["creator"] else None
     state.startable = record["startable"]
     state.poststop = record["poststop"]
-    return state
 
 
 def load(root: str, container_id: str) -> State:

@@ -37,7 +37,14 @@ _SHORT = {"h": "help", "?": "help"}
 _ROOTLESS = ("auto", "true", "false")
 _LEVELS = ("debug", "info", "warning", "error")
 _MANAGERS = ("cgroupfs", "systemd", "disabled")
+# As many digits as 2^64 has; int(3) reads thousands, and then gives up.
+_LONGEST_NUMBER = 20
 _SEE = f"{NAME} --help lists them"
+
+
+def is_number(text: str) -> bool:
+    """Tell whether ``text`` is a number from 0 up, as counts and sizes on a command line are."""
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER
 
 
 class UsageError(UxcError):
@@ -148,7 +155,7 @@ class Call:
                     raise UsageError(f"option --{name} needs a value")
                 value = words[at]
                 at += 1
-            if kind == NUMBER and not (value.isascii() and value.isdigit()):
+            if kind == NUMBER and not is_number(value):
                 raise UsageError(f"option --{name} is a number, not '{value}'")
             if kind == WORDS:
                 self.lists.setdefault(name, []).append(value)

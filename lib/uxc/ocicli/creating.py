@@ -4,7 +4,7 @@ import posix
 
 from uxc.errors import UxcError, system_failure
 from uxc.oci import interpreter
-from uxc.ocicli.call import FLAG, NUMBER, WORD
+from uxc.ocicli.call import FLAG, NUMBER, WORD, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,5 +69,5 @@ def listen_fds() -> int:
 
     As with runc, LISTEN_PID is not compared: the caller cannot know the pid of a shell's child.
     """
-    text = posix.environ.get(b"LISTEN_FDS", b"")
-    return int(text) if text.isdigit() else 0
+    text = posix.environ.get(b"LISTEN_FDS", b"").decode(errors="replace")
+    return int(text) if is_number(text) else 0
