@@ -473,3 +473,39 @@ def test_seccomp_works_without_no_new_privileges(sh: Sh, admin: bool) -> None:
     assert lines["Seccomp"] == "2"
     assert lines["NoNewPrivs"] == "0"
     assert int(lines["CapEff"], 16) == 1 << (SYS_ADMIN if admin else KILL)
+
+
+@pytest.mark.parametrize(
+    ("uid", "home"), [(0, "/root"), (1000, "/home/me"), (7, "/")], ids=["root", "user", "unknown"]
+)
+def test_the_home_directory_is_what_the_image_says(
+    runtime: Runtime, bundle: Bundle, uid: int, home: str
+) -> None:
+    """Where the bundle sets no HOME: engines leave it to the runtime."""
+
+    def edit(config: Config) -> None:
+        config["process"]["user"] = {"uid": uid, "gid": 0}
+
+    where = bundle("sh", "-c", "echo $HOME", edit=edit)
+    passwd = where / "rootfs/etc/passwd"
+    passwd.unlink(missing_ok=True)
+    passwd.write_text("root:x:0:0:root:/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n")
+
+    assert runtime.run(where).stdout == f"{home}\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop", "junk"])
+@pytest.mark.ours
+def test_a_false_list_of_users_is_no_obstacle(runtime: Runtime, bundle: Bundle, kind: str) -> None:
+    """The image may hold anything under that name."""
+    where = bundle("sh", "-c", "echo $HOME")
+    passwd = where / "rootfs/etc/passwd"
+    passwd.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(passwd)
+    elif kind == "loop":
+        passwd.symlink_to("passwd")
+    else:
+        passwd.write_bytes(b"\0:::\n::0::::::\n\xff" * 1000)
+
+    assert runtime.run(where).stdout == "/\n"

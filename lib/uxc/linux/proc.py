@@ -153,13 +153,9 @@ def rename(text: str) -> None:
     memory_at(first, last - first).raw = bytes(last - first)
 
 
-def join_session_keyring(name: str) -> int:
-    """Join the session keyring called ``name`` and return its serial; OSError as keyctl(2).
-
-    It is made when there is none that lets itself be searched; an empty name always makes one.
-    """
-    text = name.encode() + b"\0" if name else None
-    return syscall("keyctl", name, const.KEYCTL_JOIN_SESSION_KEYRING, text)
+def join_session_keyring() -> int:
+    """Join a new session keyring without a name and return its serial; OSError as keyctl(2)."""
+    return syscall("keyctl", "session keyring", const.KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def set_domainname(name: str) -> None:

@@ -42,13 +42,13 @@ def detach(
     posix.setsid()
 
 
-def join_session_keyring(name: str) -> None:
+def join_session_keyring() -> None:
     """Leave the caller's session keyring, whose keys the program could search and read.
 
-    An empty ``name`` makes a keyring that nobody else can have made before.
+    The new one has no name: by name, another container may have made it before. SystemFailure.
     """
     try:
-        proc.join_session_keyring(name)
+        proc.join_session_keyring()
     except OSError as error:
         # A kernel without keyrings has nothing to leave.
         if error.errno != errno.ENOSYS:

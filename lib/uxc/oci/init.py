@@ -107,7 +107,7 @@ def run(plan: "Plan", around: Surroundings) -> "NoReturn":
 def _run(plan: "Plan", around: Surroundings) -> int:
     child.detach(around.prepare, around.all_fds(), around.stdio)
     if around.keyring:
-        child.join_session_keyring(around.keyring)
+        child.join_session_keyring()
     if plan.user_namespace:
         _become_root(plan, around)
     _enter_cgroups(plan, around)
@@ -138,6 +138,7 @@ def _run(plan: "Plan", around: Surroundings) -> int:
     program.become(what, keep_admin)
     proc.set_parent_death_signal(_signal.SIGKILL)
     program.check_directory()
+    program.add_home(what)
     executable = program.find(what)
     listening = around.seccomp is not None and around.seccomp.listens
     if listening:

@@ -101,7 +101,7 @@ def _run(plan: "ProgramPlan", around: Surroundings) -> int:
     child.detach(around.prepare, around.all_fds(), around.stdio)
     _use_host_privileges(plan, around)
     _enter(around)
-    child.join_session_keyring("")
+    child.join_session_keyring()
     root = posix.open("/", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     if plan.terminal:
         _set_terminal(plan, around, root)
@@ -112,6 +112,7 @@ def _run(plan: "ProgramPlan", around: Surroundings) -> int:
     program.become(plan, keep_admin)
     proc.set_parent_death_signal(_signal.SIGKILL)
     program.check_directory()
+    program.add_home(plan)
     executable = program.find(plan)
     if around.listen_fds:
         # The number that the program itself sees (sd_listen_fds(3)).

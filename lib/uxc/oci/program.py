@@ -20,6 +20,10 @@ _IS_TYPE = 0o170000
 # What setresuid(2) takes for "leave it as it is": the program would be the runtime's user.
 _UNCHANGED = (1 << 32) - 1
 _NULL_RDEV = posix.makedev(1, 3)
+_PASSWD = "/etc/passwd"
+_PASSWD_BYTES = 1 << 20
+# passwd(5): name, password, uid, gid, comment, home, shell.
+_HOME = 5
 # What a shell answers for a program that is missing, or that cannot be run.
 EXIT_NOT_FOUND = 127
 EXIT_NOT_EXECUTABLE = 126
@@ -166,6 +170,36 @@ def needs_admin_for_seccomp(plan: "ProgramPlan", seccomp: "Program | None") -> b
     if seccomp is None or plan.no_new_privileges:
         return False
     return not plan.sets.effective & capabilities.SYS_ADMIN
+
+
+def add_home(plan: "ProgramPlan") -> None:
+    """Add HOME to an environment that has none: what /etc/passwd says of the user, or "/".
+
+    As runc and crun do, on which containerd relies. Read as the user, inside the container, and
+    without the C library, which would load modules of the image for it.
+    """
+    if not any(entry.startswith(b"HOME=") for entry in plan.environment):
+        plan.environment.append(b"HOME=" + _home(b"%d" % plan.uid))
+
+
+def _home(uid: bytes) -> bytes:
+    try:
+        # A pipe by that name must not make us wait.
+        fd = posix.open(_PASSWD, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return b"/"
+    try:
+        found = posix.fstat(fd)
+        text = posix.read(fd, _PASSWD_BYTES) if found.st_mode & _IS_TYPE == 0o100000 else b""
+    except OSError:
+        return b"/"
+    finally:
+        posix.close(fd)
+    for line in text.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) > _HOME and fields[2] == uid and b"\0" not in fields[_HOME]:
+            return fields[_HOME] or b"/"
+    return b"/"
 
 
 def find(plan: "ProgramPlan") -> bytes:
