@@ -125,7 +125,19 @@ def frozen_cgroup(directory: str) -> str:
     It is not any more when it was started, or was thawed by somebody else, or has died.
     """
     cgroup = _read(f"{directory}/{FROZEN}")
-    return cgroup if cgroup and holds_frozen(cgroup) else ""
+    return cgroup if cgroup and _is_held(cgroup) else ""
+
+
+def _is_held(cgroup: str) -> bool:
+    """Tell whether there are processes in the v2 cgroup that nobody has thawed.
+
+    What was asked for is looked at, not whether all have stopped: let go by its tracer, a program
+    counts as not frozen until it has come from one stop to the other (cgroup_leave_frozen()), which
+    on a busy machine may be after the create.
+    """
+    if _read(f"{cgroup}/cgroup.freeze").strip() != "1":
+        return False
+    return "populated 1" in _read(f"{cgroup}/cgroup.events").splitlines()
 
 
 def holds_frozen(cgroup: str) -> bool:
