@@ -156,17 +156,16 @@ class Creation:
         """Take the id, after cleaning up a creation of it that died midway; ConflictError."""
         self._look_around()
         try:
-            dead = states_.reserve(self.state, self._options.may_wait)
+            self._lock = states_.reserve(self.state, self._options.may_wait)
         except BlockingIOError:
             raise WouldWaitError(f"{self.state.root} is locked by another process") from None
-        if dead is not None:
-            lifecycle.clean_up(dead)
+        if self._lock < 0:
+            lifecycle.clean_up_dead(self.state.root, self.state.id)
             # What was there may have been the dead one's.
             self._look_around()
-            if states_.reserve(self.state) is not None:
+            self._lock = states_.reserve(self.state)
+            if self._lock < 0:
                 raise ConflictError(f"container with given ID already exists: {self.state.id}")
-        # Held until create is over, so that a delete waits for its end.
-        self._lock = states_.lock_new(self.state)
 
     def _look_around(self) -> None:
         """Note what is there already, for whoever cleans up after us, should we die."""
@@ -242,6 +241,8 @@ class Creation:
         self.state.creator = None
         if self._execute_traced(self._cgroup):
             return False
+        if self._gate >= 0:
+            gate.offer_turn(self._gate)
         # Parked before it is on record: should we die in between, the record of a dead creation
         # still leads to the process, by its cgroup.
         self.process.park(ends=options.may_wait)

@@ -9,7 +9,7 @@ import posix
 import select
 
 from uxc import files
-from uxc.errors import ConflictError, SystemFailure, UxcError, system_failure
+from uxc.errors import ConflictError, NotFoundError, SystemFailure, UxcError, system_failure
 from uxc.linux import pid
 from uxc.oci import state as states_
 from uxc.oci.gate import (
@@ -17,7 +17,6 @@ from uxc.oci.gate import (
     frozen_cgroup,
     has_start_hooks,
     let_run,
-    lock_container,
     open_turn,
     take_turn,
     thaw,
@@ -188,19 +187,12 @@ def delete(root: str, container_id: str, force: bool = False) -> "list[str]":
     container is ended as well: its program never ran. Raises NotFoundError, ConflictError.
     """
     try:
-        lock = lock_container(root, container_id)
+        lock, state = states_.lock_and_load(root, container_id)
     except UxcError as error:
         if force and error.kind == "not-found":
             return []
         raise
     try:
-        try:
-            state = states_.load(root, container_id)
-        except UxcError as error:
-            if error.kind != "not-found":
-                raise
-            # A directory without a record: its creator died at the very first step.
-            state = State(root, container_id)
         status = state.status()
         if status in ("running", "paused", "creating") and not force:
             raise ConflictError(
@@ -215,6 +207,9 @@ def delete(root: str, container_id: str, force: bool = False) -> "list[str]":
 
 def _end(state: State, status: str) -> None:
     """Kill the first process and wait until it is gone; SystemFailure when it stays."""
+    if not state.pid:
+        # Its creator is about to end, and holds the lock no longer.
+        return
     try:
         pidfd = pid.pidfd_of(state.pid, state.start_time)
     except ProcessLookupError:
@@ -235,6 +230,19 @@ def _end(state: State, status: str) -> None:
         return
     finally:
         posix.close(pidfd)
+
+
+def clean_up_dead(root: str, container_id: str) -> None:
+    """Clean up after a creation that died midway, unless somebody has by now; SystemFailure."""
+    try:
+        lock, state = states_.lock_and_load(root, container_id)
+    except NotFoundError:
+        return
+    try:
+        if state.is_dead or (state.creator is None and not state.pid):
+            clean_up(state)
+    finally:
+        posix.close(lock)
 
 
 def clean_up(state: State) -> "list[str]":

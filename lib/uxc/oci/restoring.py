@@ -53,11 +53,11 @@ def restore(options: "CreateOptions", criu_options: checkpoint.CriuOptions) -> S
     )
     state.warnings += planned.warnings
     state.cgroup = planned.record()
-    if states.reserve(state) is not None:
+    lock = states.reserve(state)
+    if lock < 0:
         raise ConflictError(
             f"container {options.id} was left by a create that died", "delete it with --force"
         )
-    lock = states.lock_new(state)
     try:
         try:
             _make(state, config, planned, options, criu_options)

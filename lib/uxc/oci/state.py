@@ -9,7 +9,7 @@ import posix
 import time
 
 from uxc import files, jsontext
-from uxc.errors import ConflictError, InvalidError, system_failure
+from uxc.errors import ConflictError, InvalidError, NotFoundError, system_failure
 from uxc.linux import pid as processes
 from uxc.oci.gate import (
     check_id,
@@ -149,6 +149,11 @@ class State:
 
         return group.load(self.cgroup).frozen()
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether this is what a creation has left that died midway."""
+        return self.creator is not None and not is_alive(*self.creator)
+
     def document(self, status: str = "") -> "dict[str, Any]":
         """Return the OCI state object (runtime.md, "State"), with runc's additions.
 
@@ -179,10 +184,10 @@ def is_alive(pid: int, start_time: int) -> bool:
     return found.alive and found.start_time == start_time
 
 
-def reserve(state: State, wait: bool = True) -> "State | None":
+def reserve(state: State, wait: bool = True) -> int:
     """Make the directory of ``state`` and put it on record as being created by this process.
 
-    Returns None when the id is ours now, or the record of a creation that died midway: the caller
+    Returns the fd of the container's lock, or -1 when a creation of the id died midway: the caller
     cleans up after it and tries again. Raises ConflictError when the id is taken, BlockingIOError
     when ``wait`` is false and another process makes or removes a container.
     """
@@ -201,30 +206,49 @@ def reserve(state: State, wait: bool = True) -> "State | None":
             posix.mkdir(state.directory, 0o700)
         except FileExistsError:
             found = _read(state.root, state.id)
-            if found is None:
-                return State(state.root, state.id)
-            if found.creator is not None and found.status() == "stopped":
-                return found
+            if found is None or found.is_dead:
+                return -1
             raise ConflictError(f"container with given ID already exists: {state.id}") from None
         try:
+            # Before anybody can find a record, so that a delete waits for the end of create.
+            own = lock(state.directory, wait)
             state.save()
+            return own
         except BaseException:
             remove(state)
             raise
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise system_failure(f"put container {state.id} on record", error) from None
     finally:
         posix.close(fd)
-    return None
 
 
-def lock_new(state: State) -> int:
-    """Lock the container that was just reserved, return the fd; when that fails, free the id."""
-    try:
-        return lock_container(state.root, state.id)
-    except BaseException:
-        remove(state)
-        raise
+def lock_and_load(root: str, container_id: str) -> "tuple[int, State]":
+    """Lock a container, and load its record, empty if there is none: return the fd and that.
+
+    Raises NotFoundError, SystemFailure.
+    """
+    while True:
+        fd = lock_container(root, container_id)
+        try:
+            return fd, load(root, container_id)
+        except BaseException as error:
+            posix.close(fd)
+            if not isinstance(error, NotFoundError):
+                raise
+        # Being made at this moment, or its creator died at the very first step: under the root's
+        # lock there is only the latter.
+        try:
+            whole = lock(root)
+        except OSError as error:
+            raise system_failure("use the state directory", error) from None
+        try:
+            if not posix.access(f"{root}/{container_id}/{_RECORD}", posix.F_OK):
+                return lock_container(root, container_id), State(root, container_id)
+        finally:
+            posix.close(whole)
 
 
 def _read(root: str, container_id: str) -> "State | None":

@@ -105,8 +105,7 @@ class Plan:
         for limit in self.writes:
             if limit.version == 1:
                 _join_hierarchy(group, layout, layout.mount_of(limit.controller))
-        if not group.is_new:
-            _refuse_used(group)
+        _refuse_used(group)
         _apply(group, layout, [limit for limit in self.writes if not _is_late(limit)])
         group.late = [
             (f"{_directory(group, layout, limit)}/{limit.file}", limit.value, limit.origin)
@@ -321,9 +320,10 @@ def _plus(names: "list[str]") -> str:
 
 
 def _refuse_used(group: Cgroup) -> None:
-    """Refuse a cgroup that was there before and is not fit for a new container."""
-    count = len(tree.processes(group.tracking))
+    """Refuse a cgroup that is not fit for a new container."""
+    count = 0 if group.is_new else len(tree.processes(group.tracking))
     if count:
         raise ConflictError(f"the cgroup {group.tracking} is not empty: processes in it: {count}")
+    # Also a new one, below one that is: its first process would never begin, and we would wait.
     if group.frozen():
         raise ConflictError(f"the cgroup {group.tracking} is frozen")
