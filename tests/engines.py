@@ -19,6 +19,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Self
 
+import needs
 from uxc.paths import Paths
 
 TIMEOUT_S = 60
@@ -75,6 +76,32 @@ def running(*words: str) -> list[int]:
         except OSError:
             continue  # it ended meanwhile
     return found
+
+
+# What a limit is called: its controller, and its file on v1 and on v2.
+LIMITS = {
+    "memory": ("memory", "memory.limit_in_bytes", "memory.max"),
+    "reservation": ("memory", "memory.soft_limit_in_bytes", "memory.low"),
+    "quota": ("cpu", "cpu.cfs_quota_us", "cpu.max"),
+    "shares": ("cpu", "cpu.shares", "cpu.weight"),
+    "cpus": ("cpuset", "cpuset.cpus", "cpuset.cpus"),
+    "pids": ("pids", "pids.max", "pids.max"),
+}
+
+
+def read_limit(pid: int, name: str) -> int:
+    """Return a limit of the cgroup in which ``pid`` is; on v2, shares are the weight."""
+    controller, v1, v2 = LIMITS[name]
+    # Not by what is mounted: the v2 tree may be hidden at this moment.
+    paths = {}
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, kinds, path = line.split(":", 2)
+        paths |= dict.fromkeys(kinds.split(","), path)
+    if controller in paths:
+        file = Path(f"{needs.cgroup1_mount(controller)}{paths[controller]}/{v1}")
+    else:
+        file = Path(f"{needs.cgroup2_mount()}{paths['']}/{v2}")
+    return int(file.read_text().split()[0])
 
 
 class Terminal:

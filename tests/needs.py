@@ -152,6 +152,14 @@ def _cgroup2_freezer() -> str:
         group.rmdir()
 
 
+@_probe("limits")
+def _limits() -> str:
+    for name in ("cpu", "cpuset", "memory", "pids"):
+        if _on_v1(name) and _on_v2(name):
+            return f"no cgroup tree has the {name} controller"
+    return ""
+
+
 @_probe("libuci")
 def _libuci() -> str:
     try:

@@ -25,7 +25,7 @@ def _logged(podman: Podman, text: str) -> None:
     until(lambda: text in podman("logs", "c"), f"{text!r} in the log")
 
 
-@pytest.mark.each_layout
+@pytest.mark.vm
 def test_a_container_runs_and_leaves_nothing(podman: Podman, tmp_path: Path) -> None:
     """`run --rm` gives the program's output and exit code; afterwards nothing is there."""
     container = tmp_path / "id"
@@ -72,7 +72,7 @@ def test_signals_end_with_128_and_more(podman: Podman) -> None:
     podman.run("--", "sh", "-c", "kill -9 $$ ; sh -c 'kill -9 $$'; exit $?", code=137)
 
 
-@pytest.mark.each_layout
+@pytest.mark.vm
 def test_a_container_in_the_background(podman: Podman, tmp_path: Path) -> None:
     """It is listed, has a log with both streams, and `wait` gives its exit code."""
     script = "echo one; echo two >&2; until [ -e /data/go ]; do sleep 0.02; done; exit 3"
@@ -139,7 +139,7 @@ def test_a_container_of_the_hosts_processes_is_killed_whole(podman: Podman) -> N
     until(lambda: not running("sleep", "4321") + running("sleep", "4322"), "they have ended")
 
 
-@pytest.mark.each_layout
+@pytest.mark.vm
 def test_pause_stops_every_process(podman: Podman) -> None:
     """A paused container does nothing, says so, takes no exec, and goes on when unpaused."""
     podman.start("--", "sh", "-c", "while :; do echo x; sleep 0.02; done")

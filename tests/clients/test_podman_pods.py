@@ -30,7 +30,6 @@ def test_a_pod_shares_namespaces(podman: Podman) -> None:
     assert podman("ps", "--all", "--quiet") == ""
 
 
-@pytest.mark.each_layout
 def test_a_pod_can_share_processes(podman: Podman) -> None:
     """With a shared pid namespace one container sees the other's processes, and may leave first."""
     podman("pod", "create", "--name=p", "--share=pid,ipc,uts", "--network=none")
