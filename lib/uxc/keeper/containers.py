@@ -232,7 +232,7 @@ class Containers:
         if container.gate < 0:
             self._started(container)
             return
-        # POLLERR is always reported: nobody has the other end any more, the exec is done.
+        # POLLHUP is always reported: nobody has the other end any more, the exec is done.
         self._loop.watch(container.gate, 0, lambda _events: self._started(container))
 
     def kill(self, request: Request) -> None:

@@ -18,6 +18,8 @@ FROZEN = "frozen"
 START_REPORT = "start.report"
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LONGEST_ID = 255
+# A whole line, and one without an end: to read(1) of a shell the first is success.
+_TURN, _NO_TURN = b"\n", b"-"
 
 
 def check_id(container_id: str) -> None:
@@ -99,14 +101,13 @@ def let_run(root: str, container_id: str) -> bool:
     lock = lock_container(root, container_id)
     directory = f"{root}/{container_id}"
     try:
-        gate = open_gate(directory)
+        gate = open_turn(directory)
         if gate < 0:
             return thaw(directory)
         try:
-            posix.write(gate, b"\0")
+            if not take_turn(gate):
+                return False
             wait_opened(gate)
-        except BrokenPipeError:
-            return False
         finally:
             posix.close(gate)
     finally:
@@ -187,8 +188,52 @@ def _read(path: str) -> str:
         posix.close(fd)
 
 
+def open_turn(directory: str) -> int:
+    """Open the FIFO of a created container for ``take_turn``; -1 when there is none; OSError."""
+    try:
+        return posix.open(
+            f"{directory}/{GATE}", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
+        )
+    except FileNotFoundError:
+        return -1
+
+
+def take_turn(gate: int) -> bool:
+    """Take the word that lets the program run; False when nobody waits for that any more.
+
+    Who comes second waits until the program runs, to find it so.
+    """
+    try:
+        word = posix.read(gate, 1)
+    except BlockingIOError:
+        # It was taken a moment ago, and what follows it is not there yet.
+        word = _NO_TURN
+    if word == _NO_TURN:
+        wait_opened(gate)
+    return word == _TURN
+
+
+def offer_turn(gate: int) -> None:
+    """Let ``gate``, open both ways, have the word that lets the program run; OSError.
+
+    The pipe is made to hold one packet (pipe(7), O_DIRECT): this one. Whoever reads it has the turn
+    alone, so that also the launcher, a shell without locks, can let the program run.
+    """
+    fcntl.fcntl(gate, fcntl.F_SETPIPE_SZ, 1)
+    fcntl.fcntl(gate, fcntl.F_SETFL, posix.O_RDWR | posix.O_DIRECT)
+    posix.write(gate, _TURN)
+
+
+def wait_turn(gate: int) -> None:
+    """Return when the turn was taken: a second packet has to wait until the first is gone."""
+    posix.write(gate, _NO_TURN)
+
+
 def wait_opened(gate: int) -> None:
-    """Wait until nobody reads ``gate`` any more: the exec has closed it, or the process is gone."""
+    """Wait until nobody writes to ``gate``: the exec has closed it, or the process is gone.
+
+    For who has read from it: the kernel does not tell those who came after the last writer.
+    """
     poll = select.poll()
     poll.register(gate, 0)
     poll.poll()
