@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 OCI_VERSION = "1.3.0"
 _RECORD = "state.json"
 _CONFIG = "config.json"
-_NEW_FILE = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
 
 
 class State:
@@ -105,13 +104,9 @@ class State:
     def save_config(self, config: "dict[str, Any]") -> None:
         """Keep config.json as it is now: later changes have no effect (runtime.md); OSError.
 
-        Not atomic: nobody looks for it before the container is on record as created.
+        All of it or nothing: who cleans up after a creation that died reads the hooks in it.
         """
-        fd = posix.open(f"{self.directory}/{_CONFIG}", _NEW_FILE, 0o600)
-        try:
-            files.write_all(fd, jsontext.dumps(config).encode())
-        finally:
-            posix.close(fd)
+        files.write_atomic(f"{self.directory}/{_CONFIG}", jsontext.dumps(config).encode())
 
     @property
     def has_config(self) -> bool:
