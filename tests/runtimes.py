@@ -23,7 +23,7 @@ class Failed(Exception):
     """A command of the runtime answered other than 0."""
 
 
-def until(true: Callable[[], Any], what: str) -> Any:
+def until(true: Callable[[], Any], what: str = "it") -> Any:
     """Wait until ``true`` returns something that counts, and return it."""
     deadline = time.monotonic() + TIMEOUT_S
     while not (found := true()):
@@ -46,6 +46,11 @@ def processes_in(namespace: str) -> set[int]:
             if name.isdigit() and os.readlink(f"/proc/{name}/ns/pid") == namespace:
                 found.add(int(name))
     return found
+
+
+def status_of(text: str) -> dict[str, str]:
+    """Return the fields of a /proc/PID/status."""
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
 class Runtime:

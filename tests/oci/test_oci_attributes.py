@@ -5,10 +5,10 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from configs import linux, process
 from runtimes import Config, Runtime
 from uxc.linux import const
 
@@ -20,16 +20,6 @@ Refusal = Callable[..., str]
 NICE, PRIORITY, POLICY = 19 - 3, 40 - 3, 41 - 3
 IOPRIO_WHO_PROCESS = 1
 IOPRIO_GET = {"x86_64": 252, "generic": 31}.get(const.ABI, 0)
-
-
-def process(**values: Any) -> Callable[[Config], object]:
-    """Return a change of the bundle's process."""
-    return lambda config: config["process"].update(values)
-
-
-def linux(**values: Any) -> Callable[[Config], object]:
-    """Return a change of the bundle's linux object."""
-    return lambda config: config["linux"].update(values)
 
 
 def stat(pid: int) -> list[int]:

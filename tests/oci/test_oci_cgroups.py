@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from cgroupfiles import directories
+from configs import HOST, entry, mapped, namespaces
 from runtimes import Config, Runtime
 
 pytestmark = pytest.mark.vm
 
 Bundle = Callable[..., Path]
-HOST = 200_000
 NOTHING = {"allow": False, "access": "rwm"}
 READ_KMSG = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}
 ALL_CHARS = {"allow": True, "type": "c", "access": "rwm"}
@@ -123,14 +123,8 @@ def test_a_cgroup_with_processes_is_refused(runtime: Runtime, bundle: Bundle) ->
 
 def cgroups_shown(config: Config, *options: str) -> None:
     """Let the container see its cgroups, and write there unless ``options`` say otherwise."""
-    config["mounts"].append(
-        {
-            "destination": "/sys/fs/cgroup",
-            "type": "cgroup",
-            "source": "cgroup",
-            "options": ["nosuid", "noexec", "nodev", *options],
-        }
-    )
+    words = ("nosuid", "noexec", "nodev", *options)
+    config["mounts"].append(entry("/sys/fs/cgroup", *words, kind="cgroup", source="cgroup"))
 
 
 @pytest.mark.needs("cgroup2-freezer")
@@ -158,29 +152,6 @@ def test_cgroups_that_a_container_made_go_with_it(runtime: Runtime, bundle: Bund
     assert not inner.parents[1].exists()
 
 
-def user_namespace(config: Config) -> None:
-    """Give the container a user namespace of its own."""
-    config["linux"]["namespaces"].append({"type": "user"})
-    mapping = [{"containerID": 0, "hostID": HOST, "size": 65536}]
-    config["linux"].update(uidMappings=mapping, gidMappings=mapping)
-
-
-@pytest.fixture
-def owned(bundle: Bundle) -> Callable[..., Path]:
-    """Return a function that makes a bundle whose root file system is the container's root's."""
-
-    def make(*args: str, edit: Callable[[Config], object]) -> Path:
-        directory = bundle(*args, edit=edit)
-        for place in (directory / "rootfs", *(directory / "rootfs").iterdir()):
-            os.chown(place, HOST, HOST)
-        for place in (directory, *directory.parents):
-            if place.stat().st_mode & 0o077 == 0:
-                place.chmod(0o711)
-        return directory
-
-    return make
-
-
 MANAGE = """
 cd /sys/fs/cgroup
 mkdir init job && echo $$ >init/cgroup.procs && echo moved
@@ -199,7 +170,7 @@ def test_a_container_manages_the_cgroups_it_was_given(
     """The root of a user namespace makes cgroups of its own; its own limits stay the host's."""
 
     def edit(config: Config) -> None:
-        user_namespace(config)
+        mapped()(config)
         cgroups_shown(config)
         give(config)
         config["linux"]["resources"].update(pids={"limit": 50}, memory={"limit": 64 << 20})
@@ -217,7 +188,7 @@ def test_only_what_is_safe_changes_its_owner(
     """The program's user owns what the kernel lists as fit for delegation, and nothing else."""
 
     def edit(config: Config) -> None:
-        user_namespace(config)
+        mapped()(config)
         cgroups_shown(config)
         config["process"]["user"] = {"uid": user, "gid": 0}
         config["linux"]["resources"].update(memory={"limit": 64 << 20})
@@ -240,12 +211,11 @@ def test_a_cgroup_is_not_given_away_for_nothing(
     """Who does not see the cgroup as a root of its own, to write there, does not get it."""
 
     def edit(config: Config) -> None:
-        user_namespace(config)
+        mapped()(config)
         if without != "a mount":
             cgroups_shown(config, *["ro"] * (without == "a writable mount"))
         if without == "a cgroup namespace":
-            spaces = config["linux"]["namespaces"]
-            config["linux"]["namespaces"] = [one for one in spaces if one["type"] != "cgroup"]
+            namespaces(cgroup=None)(config)
 
     pid = runtime.created(owned("true", edit=edit))
     place = directories(pid)["2"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cgroupfiles import directories
+from configs import Change
 from runtimes import Config, Runtime
 
 Bundle = Callable[..., Path]
@@ -19,19 +21,6 @@ FROZEN = pytest.mark.needs("cgroup2-freezer")
 def parked(config: Config) -> None:
     """Have the program opened at start only."""
     config["annotations"] = {"org.openwrt.uxc.frozen-at-exec": "false"}
-
-
-def cgroup_of(pid: int) -> Path:
-    """Return the directory of a process in the v2 tree."""
-    relative = next(
-        line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line[:3] == "0::"
-    )
-    tree = next(
-        line.split()[1]
-        for line in Path("/proc/self/mounts").read_text().splitlines()
-        if line.split()[2] == "cgroup2"
-    )
-    return Path(tree + relative[3:])
 
 
 def test_a_parked_program_is_opened_at_start(runtime: Runtime, bundle: Bundle) -> None:
@@ -49,9 +38,9 @@ def test_a_parked_program_is_opened_at_start(runtime: Runtime, bundle: Bundle) -
 
 
 @pytest.mark.parametrize("edit", [None, parked])
-@pytest.mark.parametrize("verb", ["pause", "resume"])
+@pytest.mark.parametrize(("verb", "wanted"), [("pause", "running"), ("resume", "paused")])
 def test_a_created_container_is_not_paused(
-    runtime: Runtime, bundle: Bundle, verb: str, edit: Callable[[Config], object] | None
+    runtime: Runtime, bundle: Bundle, verb: str, wanted: str, edit: Change | None
 ) -> None:
     """It cannot be paused, and resume must not start it."""
     runtime.created(bundle("sh", "-c", "echo ran", edit=edit))
@@ -59,6 +48,7 @@ def test_a_created_container_is_not_paused(
     done = runtime.call(verb, "c")
 
     assert done.returncode == 1
+    assert f"container not {wanted}" in done.stderr
     assert runtime.status() == "created"
     assert not runtime.output()
 
@@ -68,7 +58,7 @@ def test_who_thaws_the_cgroup_starts_the_program(runtime: Runtime, bundle: Bundl
     """A third party can: then the container runs, and start says so."""
     pid = runtime.created(bundle("sleep", "60"))
 
-    (cgroup_of(pid) / "cgroup.freeze").write_text("0")
+    (directories(pid)["2"] / "cgroup.freeze").write_text("0")
     time.sleep(0.1)
 
     assert runtime.status() == "running"

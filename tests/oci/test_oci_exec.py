@@ -10,18 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from runtimes import NAME, RUNTIME, TIMEOUT_S, Config, Runtime, until
+from configs import namespaces
+from runtimes import NAME, RUNTIME, TIMEOUT_S, Config, Runtime, status_of, until
 
 Bundle = Callable[..., Path]
 Running = Callable[..., int]
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 CHOWN, KILL, NET_RAW = 0, 5, 13
-
-
-def status_of(text: str) -> dict[str, str]:
-    """Return the fields of a /proc/self/status."""
-    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
 def test_the_process_is_in_all_namespaces_of_the_container(
@@ -55,10 +51,7 @@ def test_a_namespace_that_is_shared_with_the_host_is_not_joined(
     """A container in the host's pid and network namespaces has its processes there as well."""
 
     def edit(config: Config) -> None:
-        spaces = config["linux"]["namespaces"]
-        config["linux"]["namespaces"] = [
-            one for one in spaces if one["type"] not in ("pid", "network")
-        ]
+        namespaces(pid=None, network=None)(config)
         config["mounts"] = [one for one in config["mounts"] if one["type"] != "sysfs"]
 
     running(edit)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runtimes import NAME, RUNTIME, Config, Runtime
+from runtimes import NAME, RUNTIME, Config, Runtime, until
 
 Bundle = Callable[..., Path]
 Refusal = Callable[..., str]
@@ -63,13 +63,6 @@ def cycle(runtime: Runtime) -> Cycle:
         return pid
 
     return run
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return holds()
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -385,13 +378,13 @@ def test_a_hook_ends_with_its_create(
     quiet = subprocess.DEVNULL
     command = [RUNTIME, "--root", str(runtime.root), "create", "--bundle", str(where), "c"]
     maker = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
-    assert eventually(ready.exists)
+    until(ready.exists, "the hook")
 
     maker.send_signal(signal.SIGKILL)
     maker.wait()
     runtime.ok("delete", "--force", "c")
 
-    assert eventually(lambda: not sleepers())
+    until(lambda: not sleepers(), "the end of the hook")
     assert not list(runtime.root.glob("c*"))
     reap()
 

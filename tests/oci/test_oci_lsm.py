@@ -3,10 +3,10 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from configs import process
 from runtimes import Config, Runtime
 
 Bundle = Callable[..., Path]
@@ -23,11 +23,6 @@ profile {PROFILE} flags=(attach_disconnected) {{
   deny /etc/passwd r,
 }}
 """
-
-
-def process(**values: Any) -> Callable[[Config], object]:
-    """Return a change of the bundle's process."""
-    return lambda config: config["process"].update(values)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from configs import bind, entry, without_dev
 from runtimes import Config, ConsoleSocket, Runtime
 
 Bundle = Callable[..., Path]
@@ -26,26 +27,6 @@ AT_FDCWD = -100
 RACE_S = 2.0
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def bind(source: object, destination: str, *options: str) -> Config:
-    """Return a bind mount."""
-    return {
-        "destination": destination,
-        "type": "bind",
-        "source": str(source),
-        "options": list(options) or ["rbind"],
-    }
-
-
-def tmpfs(destination: str, *options: str) -> Config:
-    """Return a tmpfs mount."""
-    return {"destination": destination, "type": "tmpfs", "source": "t", "options": list(options)}
-
-
-def without_dev(config: Config) -> None:
-    """Leave /dev to the image."""
-    config["mounts"] = [one for one in config["mounts"] if "/dev" not in one["destination"]]
 
 
 @contextlib.contextmanager
@@ -132,7 +113,7 @@ def test_the_race_beats_a_runtime_that_looks_first(tmp_path: Path, outside: Outs
 
 @pytest.mark.parametrize(
     "mount",
-    [tmpfs("/place/deep"), tmpfs("/place/new/and/more"), tmpfs("/place"), "file", "new-file"],
+    [entry("/place/deep"), entry("/place/new/and/more"), entry("/place"), "file", "new-file"],
     ids=["directory", "new-directory", "itself", "file", "new-file"],
 )
 def test_mounts_stay_inside_while_their_place_is_swapped(
@@ -162,7 +143,7 @@ def test_tmpcopyup_copies_nothing_of_the_host(
     outside = Outside(tmp_path / "outside/other")
 
     def edit(config: Config) -> None:
-        config["mounts"].append(tmpfs("/data", "tmpcopyup"))
+        config["mounts"].append(entry("/data", "tmpcopyup"))
 
     where = bundle("sh", "-c", "cat /data/*/secret; true", edit=edit)
     place, link = where / "rootfs/data/place", where / "rootfs/data/link"
@@ -219,11 +200,11 @@ def test_a_false_proc_is_refused(refusal: Refusal, tmp_path: Path, what: str) ->
     def edit(config: Config) -> None:
         if what == "link":
             os.symlink("proc", tmp_path / "b/rootfs/data")
-            config["mounts"].append(bind(tmp_path / "volume", "/data"))
+            config["mounts"].append(bind(tmp_path / "volume", "/data", "rbind"))
         elif what == "bind":
-            config["mounts"].append(bind(tmp_path / "volume", "/./proc/"))
+            config["mounts"].append(bind(tmp_path / "volume", "/./proc/", "rbind"))
         else:
-            config["mounts"][0] = tmpfs("/proc")
+            config["mounts"][0] = entry("/proc")
 
     assert "proc" in refusal(edit)
 
@@ -259,7 +240,7 @@ def test_masks_are_real_while_the_null_device_is_swapped(
 
     def edit(config: Config) -> None:
         without_dev(config)
-        config["mounts"].append(bind(tmp_path / "dev", "/dev"))
+        config["mounts"].append(bind(tmp_path / "dev", "/dev", "rbind"))
         config["linux"]["maskedPaths"] = ["/etc/passwd"]
 
     dev = tmp_path / "dev"
@@ -336,7 +317,7 @@ def test_sysctls_go_to_the_kernel(runtime: Runtime, bundle: Bundle, tmp_path: Pa
             config["process"]["capabilities"][name] = ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]
         config["linux"]["readonlyPaths"] = []
         config["process"]["noNewPrivileges"] = False
-        config["mounts"].append(bind(tmp_path, str(tmp_path)))
+        config["mounts"].append(bind(tmp_path, str(tmp_path), "rbind"))
 
     script = f"cp /proc/sys/net/ipv4/ip_forward {tmp_path}/trap && "
     script += f"mount --bind {tmp_path}/trap /proc/sys/net/ipv4/ip_forward && echo set; sleep 60"
@@ -371,7 +352,9 @@ def test_places_for_mounts_are_made_inside(
         source.write_text("")
     else:
         source.mkdir()
-    where = bundle("true", edit=lambda config: config["mounts"].append(bind(source, "/link/new")))
+    where = bundle(
+        "true", edit=lambda config: config["mounts"].append(bind(source, "/link/new", "rbind"))
+    )
     os.symlink(outside.top, where / "rootfs/link")
 
     runtime.run(where)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from configs import namespaces
 from runtimes import Config, Runtime
 
 Bundle = Callable[..., Path]
@@ -19,19 +20,6 @@ KINDS = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts", "cgroup": "
 def own(name: str) -> str:
     """Return the namespace that this process is in."""
     return os.readlink(f"/proc/self/ns/{name}")
-
-
-def namespaces(**paths: str | None) -> Callable[[Config], object]:
-    """Return a change of namespaces: a path to join, None to leave it out."""
-
-    def edit(config: Config) -> None:
-        kept = [one for one in config["linux"]["namespaces"] if one["type"] not in paths]
-        kept += [{"type": kind, "path": path} for kind, path in paths.items() if path]
-        config["linux"]["namespaces"] = kept
-        if "uts" in paths:
-            config.pop("hostname")
-
-    return edit
 
 
 @pytest.fixture

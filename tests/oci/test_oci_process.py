@@ -5,11 +5,11 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from runtimes import Config, ConsoleSocket, Runtime
+from configs import Change, process
+from runtimes import Config, ConsoleSocket, Runtime, status_of
 
 Bundle = Callable[..., Path]
 Sh = Callable[..., str]
@@ -18,19 +18,9 @@ Refusal = Callable[..., str]
 CHOWN, KILL, SYS_ADMIN = 0, 5, 21
 
 
-def process(**values: Any) -> Callable[[Config], object]:
-    """Return a change of the bundle's process."""
-    return lambda config: config["process"].update(values)
-
-
-def capabilities(**sets: list[str]) -> Callable[[Config], object]:
+def capabilities(**sets: list[str]) -> Change:
     """Return a change of the bundle's capabilities; what is not named is empty."""
     return process(capabilities=sets)
-
-
-def status_of(text: str) -> dict[str, str]:
-    """Return the fields of a /proc/self/status."""
-    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
 def test_the_program_is_who_the_bundle_says(sh: Sh) -> None:

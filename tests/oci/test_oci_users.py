@@ -2,76 +2,23 @@
 
 import os
 import resource
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from configs import COUNT, HOST, Change, Maps, mapped, namespaces
 from runtimes import Config, ConsoleSocket, Runtime
 
 Bundle = Callable[..., Path]
 Sh = Callable[..., str]
 Refusal = Callable[..., str]
-Maps = list[tuple[int, int, int]]
-
-HOST = 100_000
-COUNT = 65_536
 
 
-def mapped(uids: Maps | None = None, gids: Maps | None = None) -> Callable[[Config], object]:
-    """Return a change to a new user namespace; (container, host, size) for each range."""
-    whole = [(0, HOST, COUNT)]
-
-    def edit(config: Config) -> None:
-        linux = config["linux"]
-        linux["namespaces"].append({"type": "user"})
-        for key, ranges in (("uidMappings", uids or whole), ("gidMappings", gids or uids or whole)):
-            linux[key] = [
-                {"containerID": inside, "hostID": outside, "size": size}
-                for inside, outside, size in ranges
-            ]
-
-    return edit
-
-
-def joined(pid: int, *kinds: str) -> Callable[[Config], object]:
+def joined(pid: int, *kinds: str) -> Change:
     """Return a change that joins the namespaces of ``pid``, its user namespace among them."""
-    files = {"user": "user", "network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"}
-
-    def edit(config: Config) -> None:
-        spaces = [one for one in config["linux"]["namespaces"] if one["type"] not in kinds]
-        spaces += [{"type": kind, "path": f"/proc/{pid}/ns/{files[kind]}"} for kind in kinds]
-        config["linux"]["namespaces"] = spaces
-        if "uts" in kinds:
-            config.pop("hostname", None)
-
-    return edit
-
-
-@pytest.fixture
-def owned(bundle: Bundle, tmp_path: Path) -> Iterator[Bundle]:
-    """Return ``bundle`` with a root that belongs to the mapped root, and can be reached by it."""
-    reached = [path for path in (tmp_path, *tmp_path.parents) if path.stat().st_mode & 0o1 == 0]
-    modes = {path: path.stat().st_mode for path in reached}
-    for path in reached:
-        path.chmod(modes[path] | 0o711)
-
-    def make(*args: str, **how: object) -> Path:
-        where = bundle(*args, **how)
-        # A copy: the files of the other tests' roots are links to the same ones.
-        copy = where / "own"
-        shutil.copytree(where / "rootfs", copy, symlinks=True)
-        shutil.rmtree(where / "rootfs")
-        copy.rename(where / "rootfs")
-        for folder, names, files in os.walk(where / "rootfs"):
-            for name in (".", *names, *files):
-                os.chown(f"{folder}/{name}", HOST, HOST, follow_symlinks=False)
-        return where
-
-    yield make
-    for path, mode in modes.items():
-        path.chmod(mode)
+    files = {"network": "net"}
+    return namespaces(**{kind: f"/proc/{pid}/ns/{files.get(kind, kind)}" for kind in kinds})
 
 
 def test_ids_are_mapped(runtime: Runtime, owned: Bundle) -> None:
@@ -204,20 +151,6 @@ def test_a_terminal_belongs_to_the_mapped_root(
     runtime.ok("start", "c")
 
     assert console.read_until("again").split() == ["0", "again"]
-
-
-def test_a_root_that_only_the_host_can_reach(runtime: Runtime, bundle: Bundle) -> None:
-    """Folders above the root may be closed to the mapped root, as an engine's storage is."""
-
-    def edit(config: Config) -> None:
-        mapped([(0, HOST, COUNT)])(config)
-
-    where = bundle("echo", "here", edit=edit)
-    where.chmod(0o700)
-
-    done = runtime.run(where)
-
-    assert (done.stdout, done.stderr) == ("here\n", "")
 
 
 def test_limits_are_set_in_a_user_namespace(runtime: Runtime, owned: Bundle) -> None:
