@@ -18,8 +18,8 @@ FROZEN = "frozen"
 START_REPORT = "start.report"
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LONGEST_ID = 255
-# A whole line, and one without an end: to read(1) of a shell the first is success.
-_TURN, _NO_TURN = b"\n", b"-"
+# A whole line: what the shell calls a successful read.
+_TURN = b"\n"
 
 
 def check_id(container_id: str) -> None:
@@ -36,16 +36,17 @@ def check_id(container_id: str) -> None:
         )
 
 
-def open_gate(directory: str) -> int:
-    """Open the FIFO of a created container for writing; -1 when nobody waits at its other end."""
+def is_offered(directory: str) -> bool:
+    """Tell whether the turn of a created container is still to be had; OSError."""
+    gate = open_turn(directory)
+    if gate < 0:
+        return False
     try:
-        return posix.open(
-            f"{directory}/{GATE}", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
-        )
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENOENT):
-            return -1
-        raise
+        poll = select.poll()
+        poll.register(gate, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
+    finally:
+        posix.close(gate)
 
 
 def lock(path: str, wait: bool = True) -> int:
@@ -204,29 +205,28 @@ def take_turn(gate: int) -> bool:
     Who comes second waits until the program runs, to find it so.
     """
     try:
-        word = posix.read(gate, 1)
+        return posix.read(gate, 1) == _TURN
     except BlockingIOError:
-        # It was taken a moment ago, and what follows it is not there yet.
-        word = _NO_TURN
-    if word == _NO_TURN:
+        # Somebody has taken it, and the exec has not closed the other end yet.
         wait_opened(gate)
-    return word == _TURN
+        return False
 
 
 def offer_turn(gate: int) -> None:
     """Let ``gate``, open both ways, have the word that lets the program run; OSError.
 
-    The pipe is made to hold one packet (pipe(7), O_DIRECT): this one. Whoever reads it has the turn
-    alone, so that also the launcher, a shell without locks, can let the program run.
+    The pipe is made to hold one page, which is the word's. Whoever reads that has the turn alone,
+    so that also the launcher, a shell without locks, can let the program run.
     """
     fcntl.fcntl(gate, fcntl.F_SETPIPE_SZ, 1)
-    fcntl.fcntl(gate, fcntl.F_SETFL, posix.O_RDWR | posix.O_DIRECT)
     posix.write(gate, _TURN)
 
 
 def wait_turn(gate: int) -> None:
-    """Return when the turn was taken: a second packet has to wait until the first is gone."""
-    posix.write(gate, _NO_TURN)
+    """Return when the turn was taken: then there is room in the pipe again."""
+    poll = select.poll()
+    poll.register(gate, select.POLLOUT)
+    poll.poll()
 
 
 def wait_opened(gate: int) -> None:

@@ -15,10 +15,10 @@ from uxc.oci.gate import (
     check_id,
     frozen_cgroup,
     holds_frozen,
+    is_offered,
     lock,
     lock_container,
     missing,
-    open_gate,
 )
 
 TYPE_CHECKING = False
@@ -127,11 +127,7 @@ class State:
             return "creating" if is_alive(*self.creator) else "stopped"
         if not is_alive(self.pid, self.start_time):
             return "stopped"
-        gate = open_gate(self.directory)
-        if gate >= 0:
-            posix.close(gate)
-            return "created"
-        if not self.startable or frozen_cgroup(self.directory):
+        if is_offered(self.directory) or not self.startable or frozen_cgroup(self.directory):
             return "created"
         return "paused" if self._is_frozen() else "running"
 
