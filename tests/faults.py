@@ -111,7 +111,11 @@ def sample(steps: list[Step], count: int, seed: str) -> list[Step]:
 
 def cgroups_of(name: str) -> list[Path]:
     """Return the cgroups called ``name`` at the top of every hierarchy."""
-    return [*Path("/sys/fs/cgroup").glob(name), *Path("/sys/fs/cgroup").glob(f"*/{name}")]
+    top = Path("/sys/fs/cgroup")
+    found = [*top.glob(name), *top.glob(f"*/{name}")]
+    # Where the v2 tree is hidden from crun, it makes plain directories and plain files.
+    kernels = ("tasks", "cgroup.controllers")
+    return [path for path in found if any((path / file).exists() for file in kernels)]
 
 
 def mounts() -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from faults import cgroups_of, links, mounts, soon_empty
-from runtimes import RUNTIME, TIMEOUT_S, Config, ConsoleSocket, Runtime
+from runtimes import NAME, RUNTIME, TIMEOUT_S, Config, ConsoleSocket, Runtime
 
 Bundle = Callable[..., Path]
 ROUNDS = int(os.environ.get("UXC_ROUNDS", "40"))
@@ -39,7 +39,7 @@ class Host:
     def look(self) -> Counter[str]:
         """Return everything that a container could leave, by kind and name."""
         found = [f"mount {line}" for line in mounts()]
-        found += [f"cgroup {path}" for path in cgroups_of(self.group)]
+        found += [f"cgroup {path}" for path in cgroups_of(f"{self.group}*")]
         found += [f"link {name}" for name in links()]
         # Zombies, too: whose child of ours is one has been forgotten by this test.
         found += [f"process {name}" for name in os.listdir("/proc") if name.isdigit()]
@@ -68,7 +68,7 @@ def make(bundle: Bundle, group: str) -> Callable[..., Path]:
 
     def made(name: str, edit: Callable[[Config], object] | None = None) -> Path:
         def changed(config: Config) -> None:
-            config["linux"]["cgroupsPath"] = f"/{group}/{name}"
+            config["linux"]["cgroupsPath"] = f"/{group}-{name}"
             if edit is not None:
                 edit(config)
 
@@ -114,7 +114,9 @@ def test_cycles_leave_nothing(
     console: ConsoleSocket,
 ) -> None:
     """Create, start, exec, pause, kill, delete, with terminals and user namespaces among them."""
-    plain, inside = make("plain"), make("user", _user_namespace)
+    plain = make("plain")
+    # runc 1.1 needs a way to the root for everybody.
+    inside = plain if NAME == "runc" else make("user", _user_namespace)
     shown = make("terminal", _terminal)
 
     def cycle(number: int) -> None:
@@ -122,11 +124,12 @@ def test_cycles_leave_nothing(
         options = ("--console-socket", str(console.path)) if where is shown else ()
         runtime.created(where, group, *options)
         if where is shown:
-            os.close(console.receive())
-            console.master = -1
+            console.receive()
         if number % 7:
             runtime.ok("start", group)
-            assert runtime.call("exec", group, "true").returncode == 0
+            if where is not inside or NAME == "uxc-runtime":
+                # crun 1.8 cannot join the cgroup namespace of another user namespace.
+                runtime.ok("exec", group, "true")
             if number % 2:
                 runtime.ok("pause", group)
             if number % 4 == 1:
@@ -138,6 +141,10 @@ def test_cycles_leave_nothing(
             runtime.ok("kill", group, "KILL")
             runtime.wait(group)
             runtime.ok("delete", group)
+        if where is shown:
+            # Not before: the program would be told, and end.
+            os.close(console.master)
+            console.master = -1
         runtime._started.remove(group)
         _files(runtime, group)
 
