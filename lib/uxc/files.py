@@ -65,9 +65,14 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, durable: bool = Fals
     behind when a step fails (OSError).
     """
     temporary = f"{path}.{posix.getpid()}.new"
-    fd = posix.open(
-        temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, mode
-    )
+    # Where others may write, what has the name already may be a link to a file of ours.
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+    try:
+        fd = posix.open(temporary, flags, mode)
+    except FileExistsError:
+        # Or left by a process that had our pid, and died.
+        posix.unlink(temporary)
+        fd = posix.open(temporary, flags, mode)
     try:
         try:
             write_all(fd, data)

@@ -1,9 +1,11 @@
 """Containers below a real keeper: created, started, ended, deleted, and every code kept."""
 
+import contextlib
 import fcntl
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -337,3 +339,35 @@ def test_a_command_that_holds_the_lock_delays_its_container_only(
     keeper.answer(waiting)
 
     assert keeper.call("list") == []
+
+
+def test_a_seccomp_agent_that_hangs_keeps_nobody_waiting(
+    prefix: Prefix, keeper: KeeperClient, tmp_path: Path
+) -> None:
+    """The listener of a filter is handed over by a worker; others are served meanwhile."""
+    path, compiled = tmp_path / "agent", Path(prefix.paths.seccomp_dir)
+    bundle = prefix.bundle("web", "true")
+    config = json.loads(Path(f"{bundle}/config.json").read_text())
+    config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": str(path),
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    }
+    Path(f"{bundle}/config.json").write_text(json.dumps(config))
+    with contextlib.ExitStack() as opened:
+        agent = opened.enter_context(socket.socket(socket.AF_UNIX))
+        agent.bind(str(path))
+        agent.listen(0)
+        # One fits into the queue of an agent that accepts nobody; who comes next waits.
+        opened.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        # The second time the profile has been compiled already, and no worker is needed for that.
+        for _ in range(2):
+            hung = keeper.ask("create", {"name": "web", "bundle": bundle})
+            wait_until(lambda: len(workers(prefix)) == 1, "the builder runs")
+            wait_until(lambda: any(compiled.glob("*.bpf")), "the profile is compiled")
+            # Long enough for whoever hands the listener over to wait for the agent.
+            time.sleep(0.3)
+            assert len(keeper.call("list")) == 1
+            keeper.call("delete", name="web", force=True)
+            with pytest.raises(ConflictError, match="deleted meanwhile"):
+                keeper.answer(hung)

@@ -136,6 +136,8 @@ class Creation:
 
         if self._options.may_wait:
             return seccomp.program(profile, self._options.seccomp_dir)
+        if profile.listener_path:
+            raise WouldWaitError("a seccomp agent has to be waited for")
         found = seccomp.cached(profile, self._options.seccomp_dir)
         if found is None:
             raise WouldWaitError("the seccomp profile was not compiled yet")
@@ -264,6 +266,8 @@ class Creation:
 
     def _execute_traced(self, cgroup: "Cgroup") -> bool:
         """Let the first process become its program, to be stopped there; False: not possible."""
+        if not cgroup.unified:
+            return False
         from uxc.oci import parking
 
         if not parking.is_possible(self._plan, cgroup, self._seccomp, self.state.annotations):

@@ -76,9 +76,13 @@ class Listener:
                 posix.unlink(path)
             except FileNotFoundError:
                 pass
-            self._sock.bind(path)
-            # The service may run as anybody; who can reach the directory is in the container.
-            posix.chmod(path, 0o777)
+            # The service may run as anybody; who can reach the directory is in the container. Not
+            # by chmod(2): in a container that can write here, the name may be a link by then.
+            umask = posix.umask(0)
+            try:
+                self._sock.bind(path)
+            finally:
+                posix.umask(umask)
         except OSError as error:
             self._sock.close()
             raise system_failure(f"listen in {directory}/{DIRECTORY}", error) from None
