@@ -13,6 +13,7 @@ byte code depends.
 import posix
 import sys
 from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import EXTENSION_SUFFIXES, ExtensionFileLoader
 from marshal import loads
 
 TYPE_CHECKING = False
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     Entry = tuple[bool, str, int, int, int, int, tuple[str, ...]]
 
 _Module: "type[ModuleType]" = type(sys)
+# Those that commands need first of all. The importer would read three directories for them.
+_EXTENSIONS = ("_ctypes", "_json")
 
 
 class Finder:
@@ -41,6 +44,8 @@ class Finder:
         self, name: str, path: object = None, target: object = None
     ) -> "ModuleSpec | None":
         """Return how to load ``name``, None for what is not here or has changed since."""
+        if name in _EXTENSIONS:
+            return _extension(name)
         entry = self._fresh(name)
         if entry is None:
             return None
@@ -111,6 +116,16 @@ class Finder:
             raise
         if parent:
             setattr(sys.modules[parent], last, module)
+
+
+def _extension(name: str) -> "ModuleSpec | None":
+    """Return how to load a module in C of the interpreter's own, None when it is not there."""
+    for directory in sys.path:
+        if directory.endswith("/lib-dynload"):
+            place = f"{directory}/{name}{EXTENSION_SUFFIXES[0]}"
+            if posix.access(place, posix.R_OK):
+                return ModuleSpec(name, ExtensionFileLoader(name, place), origin=place)
+    return None
 
 
 def use(fd: int, head: "tuple[CodeType, dict[str, Entry], int]", library: str) -> None:
