@@ -16,6 +16,7 @@ from uxc.oci import spec
 from uxc.oci.cgroup import group, layout, setup
 from uxc.oci.cgroup.group import Cgroup
 from uxc.oci.cgroup.layout import Layout
+from uxc.oci.spec_resources import Resources
 
 pytestmark = pytest.mark.vm
 
@@ -484,7 +485,7 @@ def test_update(make: Callable[..., Cgroup], here: Layout) -> None:
     enter(one, pid, unified=True)
     both = {"memory": {"limit": 128 * MIB, "swap": 128 * MIB}, "pids": {"limit": 7}}
     for step in (both, {"memory": {"limit": 32 * MIB, "swap": 32 * MIB}}):
-        setup.update(one, spec.parse_resources(step), here)
+        setup.update(one, Resources(step, "resources.json: "), here)
     file = "memory.max" if here.version_of("memory") == 2 else "memory.limit_in_bytes"
 
     assert read(here, "memory", file) == str(32 * MIB)

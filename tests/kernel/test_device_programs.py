@@ -7,8 +7,8 @@ import time
 import pytest
 
 from uxc.linux import bpf
-from uxc.oci import spec
 from uxc.oci.cgroup import devices
+from uxc.oci.spec_resources import Resources
 
 pytestmark = [pytest.mark.vm, pytest.mark.needs("cgroup2-freezer")]
 
@@ -18,7 +18,7 @@ SIGNALS = 30
 def test_signals_do_not_keep_a_program_from_being_loaded() -> None:
     """The verifier gives up when a signal arrives: a keeper whose children end tries again."""
     wanted = [{"allow": True, "type": "c", "major": major, "access": "r"} for major in range(100)]
-    rules = devices.rules_of(spec.parse_resources({"devices": wanted}).devices)
+    rules = devices.rules_of(Resources({"devices": wanted}, "resources.json: ").devices)
     program = devices.program_v2(rules)
     arrived: list[int] = []
     begun = time.monotonic()

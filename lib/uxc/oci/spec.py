@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from uxc.oci.spec_fields import Node
-    from uxc.oci.spec_resources import Resources
 
 HOOKS = (
     "prestart",
@@ -247,10 +246,3 @@ def parse(config: object, source: str = "config.json") -> Spec:
 def parse_process(value: object, source: str = "process.json") -> Process:
     """Return the typed form of a lone process object, as ``exec --process`` reads it."""
     return Process(_document(value, source), source + ": ")
-
-
-def parse_resources(value: object, source: str = "resources.json") -> "Resources":
-    """Return the typed form of a lone resources object, as ``update --resources`` reads it."""
-    from uxc.oci.spec_resources import Resources
-
-    return Resources(_document(value, source), source + ": ")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uxc.errors import InvalidError
-from uxc.oci import spec
 from uxc.oci.cgroup import devices
+from uxc.oci.spec_resources import Resources
 
 READ, WRITE, MKNOD = 2, 4, 1
 BLOCK, CHAR = 1, 2
@@ -18,7 +18,7 @@ DENY_ALL = {"allow": False, "access": "rwm"}
 
 
 def rules(*wanted: dict[str, Any]) -> list[devices.Rule]:
-    resources = spec.parse_resources({"devices": list(wanted)})
+    resources = Resources({"devices": list(wanted)}, "resources.json: ")
     return devices.rules_of(resources.devices)
 
 

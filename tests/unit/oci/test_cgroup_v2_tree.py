@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from uxc.errors import InvalidError, MissingError, SystemFailure
-from uxc.oci import spec
 from uxc.oci.cgroup import setup, tree
 from uxc.oci.cgroup.group import Cgroup
 from uxc.oci.cgroup.layout import Layout
+from uxc.oci.spec_resources import Resources
 
 # What the kernel puts into every cgroup, and into one whose parent hands a controller on.
 ALWAYS = ("cgroup.procs", "cgroup.controllers", "cgroup.subtree_control", "cgroup.events")
@@ -79,7 +79,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 
 def create(fake: Tree, resources: dict[str, Any], path: str = "") -> Cgroup:
-    limits = spec.parse_resources(resources)
+    limits = Resources(resources, "resources.json: ")
     one = setup.plan("web", path, "uxc", limits, Layout(str(fake.top), {})).create()
     one.close()
     return one

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from uxc.errors import InvalidError
-from uxc.oci import spec
 from uxc.oci.cgroup import layout, limits, place, values
 from uxc.oci.cgroup.layout import Layout
+from uxc.oci.spec_resources import Resources
 
 V2_MOUNT = "/sys/fs/cgroup"
 V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
@@ -26,17 +26,17 @@ def v1(*more: str) -> Layout:
 
 def writes(resources: dict[str, Any], here: Layout) -> list[str]:
     """Return the planned writes as ``file=value``."""
-    planned, _ = limits.plan(spec.parse_resources(resources), here)
+    planned, _ = limits.plan(Resources(resources, "resources.json: "), here)
     return [f"{limit.file}={limit.value}" for limit in planned]
 
 
 def warnings(resources: dict[str, Any], here: Layout) -> list[str]:
-    return limits.plan(spec.parse_resources(resources), here)[1]
+    return limits.plan(Resources(resources, "resources.json: "), here)[1]
 
 
 def refusal(resources: dict[str, Any], here: Layout) -> str:
     with pytest.raises(InvalidError) as caught:
-        limits.plan(spec.parse_resources(resources), here)
+        limits.plan(Resources(resources, "resources.json: "), here)
     return caught.value.message
 
 
