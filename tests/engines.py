@@ -241,14 +241,19 @@ runroot = "{top}/run"
     def close(self) -> None:
         """Undo what outlives containers."""
         run(["podman", "image", "unmount", "--all"], self.environment)
-        for name in ("libpod_parent/conmon", "libpod_parent"):
-            for tree in Path("/sys/fs/cgroup").glob(f"*/{name}"):
-                # Not ours alone: another session on the machine may be using it.
-                with contextlib.suppress(OSError):
-                    tree.rmdir()
+        remove_cgroups("libpod_parent/conmon")
+        remove_cgroups("libpod_parent")
         # Podman hands no variable of ours on: the runtime keeps its own at their usual places.
         interpreter = Paths("").interpreter
         subprocess.run(["umount", interpreter], capture_output=True, check=False)
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove what Podman, crun and runc leave in trees that they do not look into again."""
+    for tree in Path("/sys/fs/cgroup").glob(f"*/{name}"):
+        # Another session on the machine may be using it.
+        with contextlib.suppress(OSError):
+            tree.rmdir()
 
 
 class Podman:
@@ -259,6 +264,7 @@ class Podman:
         self.store = store
         self.runtime = runtime
         self.environment = dict(store.environment)
+        self._pods: list[str] = []
 
     def command(self, *words: str) -> list[str]:
         """Return the whole command line."""
@@ -288,6 +294,10 @@ class Podman:
             options, program = options[:at], list(words[at + 1 :])
         return self("run", "--detach", "--name", name, *options, IMAGE, *program)
 
+    def make_pod(self, *words: str) -> None:
+        """Make the pod "p"."""
+        self._pods.append(self("pod", "create", "--name=p", *words))
+
     def sit(self, *words: str) -> Terminal:
         """Run a command at a terminal."""
         return Terminal(self.command(*words), self.environment)
@@ -312,6 +322,8 @@ class Podman:
         remove = ("rm", "--force", "--all", "--time", "0")
         until(lambda: self.call(*remove).returncode == 0, "the containers can be removed")
         self("volume", "rm", "--force", "--all")
+        for pod in self._pods:
+            remove_cgroups(f"libpod_parent/{pod}")
 
 
 class Containerd:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.needs("podman")
 
 def test_a_pod_shares_namespaces(podman: Podman) -> None:
     """Containers of a pod meet on the loopback device and by host name, but not their processes."""
-    podman("pod", "create", "--name=p", "--network=none", "--hostname=pod")
+    podman.make_pod("--network=none", "--hostname=pod")
     podman.start("--pod=p", "--", "sh", "-c", "while :; do echo served | nc -l -p 80; done")
     assert (
         until(
@@ -32,7 +32,7 @@ def test_a_pod_shares_namespaces(podman: Podman) -> None:
 
 def test_a_pod_can_share_processes(podman: Podman) -> None:
     """With a shared pid namespace one container sees the other's processes, and may leave first."""
-    podman("pod", "create", "--name=p", "--share=pid,ipc,uts", "--network=none")
+    podman.make_pod("--share=pid,ipc,uts", "--network=none")
     podman.start("--pod=p", "--", "sleep", "4444")
     shown = podman.run("--pod=p", "--", "ps", "-o", "pid,args")
     assert "sleep 4444" in shown
@@ -45,7 +45,7 @@ def test_a_pod_can_share_processes(podman: Podman) -> None:
 
 def test_a_pod_is_paused_whole(podman: Podman) -> None:
     """`pod pause` and `pod unpause` reach every container, `pod top` and `pod stats` too."""
-    podman("pod", "create", "--name=p", "--network=none")
+    podman.make_pod("--network=none")
     for name in ("c", "d"):
         podman.start("--pod=p", name=name)
     podman("pod", "pause", "p")
