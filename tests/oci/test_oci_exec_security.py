@@ -274,3 +274,19 @@ def test_no_key_of_the_caller_can_be_read(runtime: Runtime, running: Running) ->
 
     assert serial.returncode == 0, serial.stderr
     assert "uxc-test" not in serial.stdout
+
+
+@pytest.mark.ours
+def test_a_container_that_kills_whoever_joins(runtime: Runtime, running: Running) -> None:
+    """As root of the host it may; the caller is told what happened, and is not harmed."""
+    script = "while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; "
+    script += "[ $p = 1 ] || kill -9 $p 2>/dev/null; done; done"
+    running(powerful(), "sh", "-c", script)
+    said = set()
+    for _ in range(12):
+        done = runtime.call("exec", "c", "sleep", "1")
+        assert done.returncode in (255, 128 + 9)
+        said.update(line for line in done.stderr.splitlines() if "hint: " not in line)
+
+    assert said <= {"uxc-runtime: the process that joins the container was killed"}
+    assert said, "nobody was killed early enough"

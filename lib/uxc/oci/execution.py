@@ -168,20 +168,27 @@ class _Joiner:
         # The CPUs to begin with are those of a process that is not in the cgroup yet.
         inside = self._places.has_unified and not self._plan.initial_cpus
         try:
-            ready = self._attempt(inside)
+            ready = self._attempt_anywhere(inside)
+            if not ready and inside:
+                # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill
+                # was ever written to one of the two and not to the other.
+                ready = self._attempt(inside=False)
         except OSError as error:
-            if not (execcgroup.is_full(error) and self._places.follow(self._state.pid)):
-                raise system_failure("create a process for the container", error) from None
-            ready = self._attempt(inside)
-        if not ready and inside:
-            # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill was
-            # ever written to one of the two and not to the other.
-            ready = self._attempt(inside=False)
+            raise system_failure("create a process for the container", error) from None
         if not ready:
             raise SystemFailure(
                 "the process that joins the container was killed",
-                "the kernel's log may say why (out of memory?)",
+                "by a process of the container, or for want of memory: see the kernel's log",
             )
+
+    def _attempt_anywhere(self, inside: bool) -> bool:
+        """Make an attempt where the container's processes may be; answers as ``_attempt``."""
+        try:
+            return self._attempt(inside)
+        except OSError as error:
+            if not (execcgroup.is_full(error) and self._places.follow(self._state.pid)):
+                raise
+            return self._attempt(inside)
 
     def _attempt(self, inside: bool) -> bool:
         """Clone, and wait until the process is ready; False: it was killed.
@@ -203,8 +210,10 @@ class _Joiner:
             self._channel.expect(handshake.READY)
         except EOFError:
             _, status = posix.waitpid(self.pid, 0)
-            self.close()
-            self.pid = 0
+            # No more than was made here: the next attempt needs the rest.
+            self._channel.close()
+            posix.close(self.pidfd)
+            self._channel, self.pid, self.pidfd = None, 0, -1
             if posix.WIFSIGNALED(status) and posix.WTERMSIG(status) == _signal.SIGKILL:
                 return False
             code = proc.exit_code(status)
