@@ -80,6 +80,10 @@ DIFFERENT = {
         "test_a_variable_is_replaced": "then forgets those of the container",
         "test_a_user_is_numbers": "reads numbers in part, or answers 1",
         "test_a_capability_can_be_added": "then forgets those of the container",
+        "test_a_program_regains_what_the_bounding_set_holds[False-set-id-executed]":
+            "forgets noNewPrivileges of the container",
+        "test_a_program_regains_what_the_bounding_set_holds[False-file capabilities-executed]":
+            "forgets noNewPrivileges of the container",
         "test_a_program_that_cannot_be_run_is_an_error": WORDS,
         "test_a_command_is_needed": WORDS,
         "test_an_unknown_container_is_said_to_be": WORDS,

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from interpreterattack import ATTACK, PYTHON, add_python
-from runtimes import OURS, Config, Runtime
+from runtimes import OURS, Config, ConsoleSocket, Runtime
 
 Bundle = Callable[..., Path]
 Sh = Callable[..., str]
-Refusal = Callable[..., str]
 
 ALL = ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_FOWNER"]
 
@@ -242,14 +241,22 @@ def test_a_false_null_device_does_not_mask(runtime: Runtime, bundle: Bundle) -> 
 
 
 @pytest.mark.ours
-def test_a_false_multiplexer_is_not_opened(refusal: Refusal, runtime: Runtime) -> None:
+@pytest.mark.parametrize("kind", ["fifo", "device", "link"])
+def test_a_false_multiplexer_is_not_opened(
+    runtime: Runtime, bundle: Bundle, console: ConsoleSocket, kind: str
+) -> None:
     """With a /dev/pts that is no devpts of ours the terminal comes from one that is.
 
     What lies at /dev/pts/ptmx is the image's (CVE-2025-52565); a fifo there would hang the create.
     """
     fake = runtime.directory / "pts"
     fake.mkdir()
-    os.mkfifo(fake / "ptmx")
+    if kind == "fifo":
+        os.mkfifo(fake / "ptmx")
+    elif kind == "device":
+        os.mknod(fake / "ptmx", 0o20666, os.makedev(1, 3))
+    else:
+        (fake / "ptmx").symlink_to("/proc/self/fd/0")
 
     def edit(config: Config) -> None:
         config["process"]["terminal"] = True
@@ -258,7 +265,14 @@ def test_a_false_multiplexer_is_not_opened(refusal: Refusal, runtime: Runtime) -
             {"destination": "/dev/pts", "type": "bind", "source": str(fake), "options": ["bind"]}
         )
 
-    assert "console socket" in refusal(edit)
+    where = bundle("sh", "-c", "test -t 0 && test -t 1 && echo real", edit=edit)
+    done = runtime.create(where, "c", "--console-socket", str(console.path))
+    assert done.returncode == 0, runtime.output()
+    console.receive()
+    runtime.ok("start", "c")
+
+    assert console.read_until("real")
+    assert runtime.wait("c") == 0
 
 
 def test_the_state_is_for_root_alone(runtime: Runtime, bundle: Bundle) -> None:

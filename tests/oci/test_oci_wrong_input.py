@@ -98,3 +98,31 @@ def test_a_config_may_be_deep(runtime: Runtime, bundle: Bundle, depth: int) -> N
     if done.returncode:
         assert "nested too deeply" in complaint(done)
     assert not list(runtime.root.glob("*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "/etc", "a b", "a\nb", "é", "a" * 256]
+)
+@pytest.mark.parametrize("words", [("create", "--bundle"), ("state",), ("delete", "--force")])
+def test_an_id_is_no_path(
+    runtime: Runtime, bundle: Bundle, words: tuple[str, ...], name: str
+) -> None:
+    """What is no plain name is refused before it becomes part of a path."""
+    (runtime.directory / "x").mkdir()
+    options = [str(bundle("true"))] if words[0] == "create" else []
+
+    said = complaint(call(runtime, *words, *options, "--", name))
+
+    assert "invalid container ID format" in said
+    assert not list(runtime.root.glob("*"))
+    assert (runtime.directory / "x").exists()
+
+
+@pytest.mark.parametrize("path", ["..", "/", "/..", "/../x", "a/../../../x", "../x"])
+def test_a_cgroup_is_below_the_hierarchies(runtime: Runtime, bundle: Bundle, path: str) -> None:
+    """Neither the top of a hierarchy nor what is outside is a container's."""
+    where = bundle("true", edit=lambda config: config["linux"].update(cgroupsPath=path))
+
+    said = complaint(call(runtime, "run", "--bundle", str(where), "c"))
+
+    assert "linux.cgroupsPath: " in said
