@@ -15,6 +15,9 @@ LIB = Path(__file__).parents[2] / "lib"
 
 # Needed by few bundles: a worker that meets one pays for the import itself.
 RARE = {
+    "uxc.oci.cgroup.delegation",
+    "uxc.oci.hostroot",
+    "uxc.oci.netdevices",
     "uxc.oci.copyup",
     "uxc.oci.notify",
     "uxc.oci.trees",
