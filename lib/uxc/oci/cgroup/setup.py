@@ -281,8 +281,11 @@ def _enable(layout: "Layout", relative: str, controllers: "set[str]") -> None:
     container is removed, its neighbours may depend on it.
     """
     path = layout.unified
-    if set(read_words(f"{path}/{relative}/cgroup.controllers")) == set(layout.controllers):
-        return
+    try:
+        if set(read_words(f"{path}/{relative}/cgroup.controllers")) == set(layout.controllers):
+            return
+    except OSError as error:
+        raise system_failure("look for controllers", error) from None
     for part in relative.split("/"):
         try:
             there = read_words(f"{path}/cgroup.controllers")
