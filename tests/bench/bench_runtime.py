@@ -78,19 +78,15 @@ def _show(series: Series, title: str) -> None:
 
 
 def _judge(config: str, from_idle: Series, in_a_row: Series) -> int:
-    """Print a line for each budget of ``config`` and return how many are missed."""
+    """Print a line for each budget of ``config``; return how many are missed from idle."""
     missed = 0
     for subject, column, other, limit in BUDGETS[config]:
-        ratio, row = (
-            series.median(subject, column) / series.median(other, column)
-            for series in (from_idle, in_a_row)
-        )
-        verdict = "kept" if max(ratio, row) <= limit else "MISSED"
-        missed += max(ratio, row) > limit
-        print(
-            f"{config}: {column} of {subject}: {ratio:.2f} x {other}'s from idle, {row:.2f} x in"
-            f" a row, at most {limit:.2f}: {verdict}"
-        )
+        verdicts = []
+        for way, series in (("from idle", from_idle), ("in a row", in_a_row)):
+            ratio = series.median(subject, column) / series.median(other, column)
+            verdicts.append(f"{ratio:.2f} {way} {'(kept)' if ratio <= limit else '(MISSED)'}")
+            missed += ratio > limit and series is from_idle
+        print(f"{config}: {column} of {subject}, at most {limit:.2f} x {other}'s:", *verdicts)
     return missed
 
 
