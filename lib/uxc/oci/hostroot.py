@@ -18,14 +18,18 @@ def mount_at(path: str) -> int:
     To be put on record before ``attach``, for ``detach`` to know what is to be seen again.
     """
     try:
-        fd = posix.open(path, _OPEN)
-        try:
-            return mount.identity(fd)
-        finally:
-            posix.close(fd)
+        return _look(path)
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise InvalidError(f"config.json: root.path: {path}: {reason}") from None
+
+
+def _look(path: str) -> int:
+    fd = posix.open(path, _OPEN)
+    try:
+        return mount.identity(fd)
+    finally:
+        posix.close(fd)
 
 
 def attach(path: str) -> int:
@@ -52,7 +56,7 @@ def detach(path: str, before: int, ours: int) -> None:
     ConflictError when another mount covers it, SystemFailure.
     """
     try:
-        found = mount_at(path)
+        found = _look(path)
         if found == before:
             return
         if ours not in (found, 0):
@@ -61,7 +65,7 @@ def detach(path: str, before: int, ours: int) -> None:
                 "unmount that, or delete the other container that uses the directory",
             )
         mount.unmount(path)
-    except InvalidError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise system_failure("detach the root file system", error) from None
