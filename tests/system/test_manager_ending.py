@@ -320,8 +320,9 @@ def test_a_creation_whose_section_is_missing_is_taken_back(stuck: Stuck) -> None
     machine = stuck.machine
     machine.manager.send_signal(signal.SIGSTOP)
     stuck.go_on()
-    root = f"{machine.paths.container_root}/plain/exec.fifo"
-    wait_for("the container", lambda: os.path.exists(root))
+    root = f"{machine.paths.container_root}/plain"
+    gates = (f"{root}/exec.fifo", f"{root}/frozen")
+    wait_for("the container", lambda: any(map(os.path.exists, gates)))
     machine.kill_manager()
     assert command.wait(timeout=5) == 1
     machine.start_manager()
