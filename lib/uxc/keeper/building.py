@@ -21,12 +21,6 @@ def takes_time(config: dict[str, Any], bundle: str) -> bool:
     return overlay.is_wanted(bundle) or (isinstance(config, dict) and bool(config.get("hooks")))
 
 
-def wants_terminal(config: dict[str, Any]) -> bool:
-    # Whatever has a wrong type is refused later, by the core's reader.
-    process = config.get("process") if isinstance(config, dict) else None
-    return isinstance(process, dict) and process.get("terminal") is True
-
-
 def build(options: runtime.CreateOptions, keeper: int) -> dict[str, Any]:
     """Create the container; runs in a worker, whose orphan the container's init becomes."""
     # Nobody would ever know of a container that is finished after the keeper's death.

@@ -12,7 +12,7 @@ import posix
 from uxc import files, protocol
 from uxc.errors import ConflictError, InvalidError, NotFoundError, UxcError
 from uxc.keeper import exits, output, ring
-from uxc.keeper.building import build, takes_time, wants_terminal
+from uxc.keeper.building import build, takes_time
 from uxc.keeper.container import CREATED, CREATING, RUNNING, STOPPED, Container
 from uxc.keeper.creations import Creations
 from uxc.keeper.loop import READ
@@ -193,7 +193,7 @@ class Containers:
         options = runtime.CreateOptions(paths.container_root, name, bundle, paths.seccomp_dir)
         options.config = config
         options.cgroup_parent = paths.cgroup_parent
-        if wants_terminal(config):
+        if runtime.wants_terminal(config):
             options.console_fd = console_fd
             return options
         directory = f"{paths.output_dir}/{name}"

@@ -5,17 +5,48 @@ execute: they drop what they have from it before anything else, and keep nothing
 """
 
 import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
+import _socket
 import errno
 import posix
 import sys
 
-from uxc.errors import UxcError, system_failure
-from uxc.linux import fds, proc
+from uxc.errors import InternalError, UxcError, system_failure
+from uxc.linux import fds, proc, pty
 from uxc.oci import handshake
+from uxc.protocol import send_with_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
+
+
+def live(channel: handshake.Channel, what: str, steps: "Callable[[], int]") -> "NoReturn":
+    """Take the ``steps`` to the program, or tell the maker why not, and end with their exit code.
+
+    Nothing may leave this function: above it is the stack of the process that was cloned. ``what``
+    names this process in the message about a bug.
+    """
+    code = 1
+    try:
+        code = steps()
+    except UxcError as error:
+        _report(channel, error)
+    except (EOFError, BrokenPipeError):
+        # The maker is gone, and nobody waits for the program any more.
+        code = 1
+    except BaseException as error:
+        _report(channel, InternalError(f"{type(error).__name__} in the {what}: {error}"))
+    finally:
+        posix._exit(code)
+
+
+def _report(channel: handshake.Channel, error: UxcError) -> None:
+    """Send ``error`` to the maker, or to the container's stderr when there is none any more."""
+    try:
+        channel.send_error(error)
+    except OSError:
+        posix.write(2, f"{error.message}\n".encode("utf-8", "replace"))
 
 
 def detach(
@@ -24,7 +55,7 @@ def detach(
     """Drop what the caller left in this process: descriptors, signals, session, module search.
 
     ``prepare`` is called first of all, ``keep`` stays open beside ``stdio``, which become 0 to 2.
-    Until ``let_go`` the process ends with its maker.
+    From here on the process ends with its maker.
     """
     if prepare is not None:
         prepare()
@@ -67,19 +98,30 @@ def enter_cgroups(entrances: "list[int]") -> None:
         raise system_failure("enter the container's cgroups", error) from None
 
 
+def take_terminal(peer: int, master: int, name: bytes, console: int) -> None:
+    """Make ``peer`` the controlling terminal and the standard streams, and send ``master`` away.
+
+    It goes with ``name`` to whoever listens at the socket ``console``; all three are closed.
+    Raises OSError for the terminal, SystemFailure for the socket.
+    """
+    for number in (0, 1, 2):
+        posix.dup2(peer, number)
+    pty.make_controlling(0)
+    try:
+        sock = _socket.socket(fileno=console)
+        send_with_fds(sock, name, (master,))
+        sock.close()
+    except OSError as error:
+        raise system_failure("send the terminal to the console socket", error) from None
+    posix.close(master)
+    posix.close(peer)
+
+
 def keep_only(preserved: "list[int]") -> None:
     """Let the program inherit ``preserved`` and the standard streams, nothing else."""
     fds.close_all_but(preserved, cloexec=True)
     for fd in preserved:
         posix.set_inheritable(fd, True)
-
-
-def report(channel: handshake.Channel, error: UxcError) -> None:
-    """Send ``error`` to the maker, or to the container's stderr when there is none any more."""
-    try:
-        channel.send_error(error)
-    except OSError:
-        posix.write(2, f"{error.message}\n".encode("utf-8", "replace"))
 
 
 def hand_over(channel: handshake.Channel, listener: int) -> None:

@@ -91,6 +91,15 @@ def read_config(options: CreateOptions) -> "dict[str, Any]":
     return config
 
 
+def wants_terminal(config: "dict[str, Any]") -> bool:
+    """Tell whether the document asks for a terminal, before it is read as a whole.
+
+    Whatever has a wrong type is refused later, by the reader.
+    """
+    process = config.get("process") if isinstance(config, dict) else None
+    return isinstance(process, dict) and process.get("terminal") is True
+
+
 def check_terminal(plan: "Plan", options: CreateOptions) -> None:
     """Raise InvalidError unless there is a console socket if, and only if, one is needed."""
     wanted = bool(options.console_socket) or options.console_fd >= 0

@@ -5,7 +5,6 @@ import posix
 
 from uxc import files
 from uxc.errors import InvalidError, system_failure
-from uxc.linux import fds
 from uxc.oci.cgroup import group, layout
 
 TYPE_CHECKING = False
@@ -68,19 +67,13 @@ class Places:
 
         The v2 tree is among them only if ``unified``. The descriptors belong to the caller.
         """
-        opened: list[int] = []
+        paths = []
         for mount in self._below:
-            if mount == self._cgroup.unified and not unified:
-                continue
-            file = "cgroup.procs" if mount == self._cgroup.unified else "tasks"
-            path = f"{self._path(mount)}/{file}"
-            try:
-                opened.append(posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC))
-            except OSError as error:
-                for fd in opened:
-                    fds.close_quietly(fd)
-                raise system_failure(f"open {path}", error) from None
-        return opened
+            if mount != self._cgroup.unified:
+                paths.append(f"{self._path(mount)}/tasks")
+            elif unified:
+                paths.append(f"{self._path(mount)}/cgroup.procs")
+        return group.open_entrances(paths)
 
     def follow(self, pid: int) -> bool:
         """Go where the process ``pid`` is in the v2 tree, if that is below; tell whether it is.

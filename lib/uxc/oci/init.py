@@ -10,12 +10,11 @@ import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import _socket
 import posix
 
-from uxc.errors import InternalError, UxcError, system_failure
+from uxc.errors import UxcError, system_failure
 from uxc.linux import const, fds, link, mount, ns, path, proc, pty
 from uxc.oci import child, devices, gate, handshake, hooks, idmaps, mounts, program
 from uxc.oci.lifecycle import ENDING
 from uxc.oci.rootfs import Rootfs
-from uxc.protocol import send_with_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,24 +83,8 @@ class Surroundings:
 
 
 def run(plan: "Plan", around: Surroundings) -> "NoReturn":
-    """Become the container's program, or tell the parent why not and end.
-
-    Nothing may leave this function: above it is the stack of the process that was cloned.
-    """
-    code = 1
-    try:
-        code = _run(plan, around)
-    except UxcError as error:
-        child.report(around.channel, error)
-    except (EOFError, BrokenPipeError):
-        # The parent is gone, and with it the container that was to be.
-        code = 1
-    except BaseException as error:
-        child.report(
-            around.channel, InternalError(f"{type(error).__name__} in the first process: {error}")
-        )
-    finally:
-        posix._exit(code)
+    """Become the container's program, or tell the parent why not and end."""
+    child.live(around.channel, "first process", lambda: _run(plan, around))
 
 
 def _run(plan: "Plan", around: Surroundings) -> int:
@@ -210,17 +193,7 @@ def _set_terminal(what: "ProgramPlan", around: Surroundings, rootfs: Rootfs) -> 
     if what.console_size is not None:
         pty.set_size(master, *what.console_size)
     devices.bind_console(rootfs, peer)
-    for number in (0, 1, 2):
-        posix.dup2(peer, number)
-    pty.make_controlling(0)
-    try:
-        sock = _socket.socket(fileno=around.console)
-        send_with_fds(sock, b"/dev/pts/0", (master,))
-        sock.close()
-    except OSError as error:
-        raise system_failure("send the terminal to the console socket", error) from None
-    posix.close(master)
-    posix.close(peer)
+    child.take_terminal(peer, master, b"/dev/pts/0", around.console)
 
 
 def _set_names_and_settings(plan: "Plan") -> None:

@@ -7,14 +7,12 @@ the root without following what leads out of it.
 """
 
 import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
-import _socket
 import errno
 import posix
 
-from uxc.errors import ConflictError, InternalError, UxcError, system_failure
+from uxc.errors import ConflictError, system_failure
 from uxc.linux import const, mount, ns, path, proc, pty
 from uxc.oci import child, handshake, program
-from uxc.protocol import send_with_fds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,23 +76,8 @@ class Surroundings:
 
 
 def run(plan: "ProgramPlan", around: Surroundings) -> "NoReturn":
-    """Join the container and become the program, or tell the parent why not and end.
-
-    Nothing may leave this function: above it is the stack of the process that was cloned.
-    """
-    code = 1
-    try:
-        code = _run(plan, around)
-    except UxcError as error:
-        child.report(around.channel, error)
-    except (EOFError, BrokenPipeError):
-        # The parent is gone, and nobody waits for the program.
-        code = 1
-    except BaseException as error:
-        text = f"{type(error).__name__} in the joining process: {error}"
-        child.report(around.channel, InternalError(text))
-    finally:
-        posix._exit(code)
+    """Join the container and become the program, or tell the parent why not and end."""
+    child.live(around.channel, "joining process", lambda: _run(plan, around))
 
 
 def _run(plan: "ProgramPlan", around: Surroundings) -> int:
@@ -195,19 +178,10 @@ def _set_terminal(plan: "ProgramPlan", around: Surroundings, root: int) -> None:
         peer = pty.open_peer(master)
         if plan.console_size is not None:
             pty.set_size(master, *plan.console_size)
-        for number in (0, 1, 2):
-            posix.dup2(peer, number)
-        pty.make_controlling(0)
+        name = b"/dev/pts/%d" % pty.number_of(peer)
+        child.take_terminal(peer, master, name, around.console)
     except OSError as error:
         raise system_failure("open a terminal", error) from None
-    try:
-        sock = _socket.socket(fileno=around.console)
-        send_with_fds(sock, b"/dev/pts/%d" % pty.number_of(peer), (master,))
-        sock.close()
-    except OSError as error:
-        raise system_failure("send the terminal to the console socket", error) from None
-    posix.close(master)
-    posix.close(peer)
 
 
 def _open_master(root: int) -> int:

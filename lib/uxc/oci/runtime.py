@@ -5,7 +5,7 @@ failure is a UxcError, and a failed create leaves nothing behind. Call from a pr
 thread.
 """
 
-from uxc.oci.createoptions import CONFIG, CreateOptions
+from uxc.oci.createoptions import CONFIG, CreateOptions, wants_terminal
 from uxc.oci.creation import Creation, WouldWaitError, begin, create
 from uxc.oci.gate import has_start_hooks, wait_opened
 from uxc.oci.lifecycle import delete, kill, load, open_gate, start, states
@@ -27,4 +27,5 @@ __all__ = [
     "start",
     "states",
     "wait_opened",
+    "wants_terminal",
 ]

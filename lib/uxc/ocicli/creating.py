@@ -9,6 +9,7 @@ from uxc.ocicli.call import FLAG, NUMBER, WORD, is_number
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uxc.oci.createoptions import CreateOptions
+    from uxc.oci.execoptions import ExecOptions
     from uxc.ocicli.call import Call
 
 OPTIONS = {
@@ -52,11 +53,7 @@ def options_of(call: "Call") -> "CreateOptions":
             options.config = files.read_json(given["config"])
         except OSError as error:
             raise system_failure("read", error) from None
-    options.pid_file = given.get("pid-file", "")
-    options.console_socket = given.get("console-socket", "")
-    options.pidfd_socket = given.get("pidfd-socket", "")
-    options.preserve_fds = int(given.get("preserve-fds", "0"))
-    options.listen_fds = listen_fds()
+    read_ends(call, options)
     options.no_pivot = "no-pivot" in given
     options.no_new_keyring = "no-new-keyring" in given
     options.notifies = b"NOTIFY_SOCKET" in posix.environ
@@ -64,7 +61,17 @@ def options_of(call: "Call") -> "CreateOptions":
     return options
 
 
-def listen_fds() -> int:
+def read_ends(call: "Call", options: "CreateOptions | ExecOptions") -> None:
+    """Set what ``exec`` has as well: who is to hear of the process, and what it inherits."""
+    given = call.options
+    options.pid_file = given.get("pid-file", "")
+    options.console_socket = given.get("console-socket", "")
+    options.pidfd_socket = given.get("pidfd-socket", "")
+    options.preserve_fds = int(given.get("preserve-fds", "0"))
+    options.listen_fds = _listen_fds()
+
+
+def _listen_fds() -> int:
     """Return how many sockets the caller passes on (sd_listen_fds(3)), 0 when they are not ours.
 
     As with runc, LISTEN_PID is not compared: the caller cannot know the pid of a shell's child.

@@ -61,8 +61,6 @@ def _forward(listener: "Listener", state: "State", detached: bool) -> None:
 
 
 def _wants_terminal(options: createoptions.CreateOptions) -> bool:
-    config = createoptions.read_config(options)
     # Kept, so that what was looked at is what is run.
-    options.config = config
-    process = config.get("process") if isinstance(config, dict) else None
-    return isinstance(process, dict) and process.get("terminal") is True
+    options.config = createoptions.read_config(options)
+    return createoptions.wants_terminal(options.config)

@@ -87,19 +87,13 @@ class Cgroup:
         The v2 tree is left out unless ``unified`` says otherwise: processes are born in it. The
         descriptors belong to the caller.
         """
-        opened: list[int] = []
+        paths = []
         for mount in self.joined:
-            if mount == self.unified and not unified:
-                continue
-            file = "cgroup.procs" if mount == self.unified else "tasks"
-            path = f"{mount}/{self.relative}/{file}"
-            try:
-                opened.append(posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC))
-            except OSError as error:
-                for fd in opened:
-                    posix.close(fd)
-                raise system_failure(f"open {path}", error) from None
-        return opened
+            if mount != self.unified:
+                paths.append(f"{mount}/{self.relative}/tasks")
+            elif unified:
+                paths.append(f"{mount}/{self.relative}/cgroup.procs")
+        return open_entrances(paths)
 
     def settle(self) -> None:
         """Write the limits that had to wait until the first process was inside; SystemFailure."""
@@ -186,13 +180,24 @@ class Cgroup:
         self.thaw()
         raise SystemFailure(f"cannot freeze {self.tracking}: it did not stop in {patience_s:g} s")
 
+    def wait_frozen(self, patience_s: float = FREEZE_PATIENCE_S) -> None:
+        """Wait until all processes count as frozen again; v2 only.
+
+        Raises SystemFailure, and unlike ``freeze`` lets nobody run then.
+        """
+        if not self._is_frozen_within(patience_s):
+            raise SystemFailure(f"{self.tracking} does not stay frozen")
+
+    def _is_frozen_within(self, patience_s: float) -> bool:
+        try:
+            return tree.wait_event(self.tracking, "frozen 1", patience_s)
+        except OSError as error:
+            raise system_failure(f"freeze {self.tracking}", error) from None
+
     def _stop(self, patience_s: float) -> bool:
         if self.unified:
             write(self.freeze_file, "1")
-            try:
-                return tree.wait_event(self.tracking, "frozen 1", patience_s)
-            except OSError as error:
-                raise system_failure(f"freeze {self.tracking}", error) from None
+            return self._is_frozen_within(patience_s)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             # Written again and again: a process that forked meanwhile is missed the first time.
@@ -245,6 +250,19 @@ class Cgroup:
             "hierarchies": self.joined,
             "made": self.made,
         }
+
+
+def open_entrances(paths: "list[str]") -> "list[int]":
+    """Open files by which a process enters cgroups, for writing; all, or SystemFailure."""
+    opened: list[int] = []
+    for path in paths:
+        try:
+            opened.append(posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC))
+        except OSError as error:
+            for fd in opened:
+                posix.close(fd)
+            raise system_failure(f"open {path}", error) from None
+    return opened
 
 
 def load(record: "dict[str, Any]") -> Cgroup:

@@ -75,11 +75,7 @@ def options_of(call: "Call") -> "ExecOptions":
             options.process = files.read_json(given["process"])
         except OSError as error:
             raise system_failure("read", error) from None
-    options.pid_file = given.get("pid-file", "")
-    options.console_socket = given.get("console-socket", "")
-    options.pidfd_socket = given.get("pidfd-socket", "")
-    options.preserve_fds = int(given.get("preserve-fds", "0"))
-    options.listen_fds = creating.listen_fds()
+    creating.read_ends(call, options)
     options.cgroups = call.lists.get("cgroup", [])
     options.ignore_paused = "ignore-paused" in given
     _read_changes(call, options.changes)
