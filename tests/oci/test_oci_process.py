@@ -138,7 +138,16 @@ def test_limits_do_not_limit_the_runtime(sh: Sh) -> None:
 @pytest.mark.ours
 def test_the_environment_is_exactly_as_given(runtime: Runtime, bundle: Bundle) -> None:
     """Order, doubles and entries without a value are kept, and nothing is added."""
-    given = ["B=2", "A=1", "A=other", "ODD", "EMPTY=", "UTF=ä€", *(f"N{n}=x" for n in range(300))]
+    given = [
+        "B=2",
+        "A=1",
+        "A=other",
+        "ODD",
+        "EMPTY=",
+        "HOME=",
+        "UTF=ä€",
+        *(f"N{n}=x" for n in range(300)),
+    ]
     where = bundle("/bin/cat", "/proc/self/environ", edit=process(env=given))
 
     done = runtime.run(where)
