@@ -111,6 +111,11 @@ class Creation:
             raise WouldWaitError("hooks, or a user namespace: others have to be waited for")
         check_terminal(self._plan, options)
         check_preserved(options)
+        if options.listen_fds and self._plan.program is not None:
+            self._plan.program.environment += [
+                b"LISTEN_FDS=%d" % options.listen_fds,
+                b"LISTEN_PID=1",
+            ]
         linux = self._spec.linux
         try:
             self._layout: Layout = layout.probe()
@@ -230,7 +235,11 @@ class Creation:
     def _park(self) -> bool:
         assert self._cgroup is not None
         self._accompany(self._cgroup)
-        self._set_oom_score()
+        what = self._plan.program
+        if what is not None and what.oom_score_adj is not None:
+            from uxc.oci.program import set_oom_score
+
+            set_oom_score(self.process.pid, what.oom_score_adj)
         if self._plan.user_namespace:
             self._cross_user_namespace(self._cgroup)
         self._cgroup.settle()
@@ -296,8 +305,9 @@ class Creation:
         # Only now: until the kernel has frozen the program, our end must be its end.
         self._tracer.release()
         # On its way from one stop to the other the kernel counts it as not frozen for a moment
-        # (cgroup_leave_frozen()), in which a start would find nobody waiting.
-        self._cgroup.freeze()
+        # (cgroup_leave_frozen()), in which a start would find nobody waiting. Nothing may thaw it
+        # on failure: untraced, the program would run.
+        self._cgroup.wait_frozen()
         self._save()
         return True
 
@@ -403,11 +413,6 @@ class Creation:
         around.pivot = not options.no_pivot
         around.preserved = preserved(options)
         around.stdio = options.stdio
-        if options.listen_fds and self._plan.program is not None:
-            self._plan.program.environment += [
-                b"LISTEN_FDS=%d" % options.listen_fds,
-                b"LISTEN_PID=1",
-            ]
         around.seccomp = self._seccomp
         around.prepare = options.prepare
         return around
@@ -430,22 +435,6 @@ class Creation:
             )
         except OSError as error:
             raise system_failure("make the report of the hooks", error) from None
-
-    def _set_oom_score(self) -> None:
-        what = self._plan.program
-        score = None if what is None else what.oom_score_adj
-        if score is None:
-            return
-        try:
-            fd = posix.open(
-                f"/proc/{self.process.pid}/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC
-            )
-            try:
-                posix.write(fd, str(score).encode())
-            finally:
-                posix.close(fd)
-        except OSError as error:
-            raise system_failure(f"set oomScoreAdj to {score}", error) from None
 
     def abandon_for(self, error: BaseException) -> None:
         """Take back everything because of ``error``, which is about to be raised."""
