@@ -189,6 +189,10 @@ class Children:
         else:
             self._inits[pid] = ended
 
+    def forget_init(self, pid: int) -> None:
+        """Call nobody for ``pid``, which its maker has waited for: the number comes again."""
+        self._inits.pop(pid, None)
+
     def reap(self) -> None:
         """Reap every child that has ended."""
         while True:

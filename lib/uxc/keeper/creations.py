@@ -71,6 +71,7 @@ class Creations:
         try:
             creation.abandon()
         finally:
+            self._children.forget_init(creation.process.pid)
             deleted = ConflictError(f"container '{container.name}' was deleted meanwhile")
             self._failed(container, request, deleted)
 
@@ -110,6 +111,9 @@ class Creations:
         except UxcError as error:
             self._fail(container, error)
             return
+        finally:
+            if creation.process is not first:
+                self._children.forget_init(first.pid)
         if creation.process is not first:
             self._adopt_first(container, creation)
         if state is None:
@@ -119,7 +123,8 @@ class Creations:
         request.succeed({"pid": container.pid})
 
     def _fail(self, container: Container, error: UxcError) -> None:
-        _, request = self._end(container)
+        creation, request = self._end(container)
+        self._children.forget_init(creation.process.pid)
         self._failed(container, request, error)
 
     def _end(self, container: Container) -> tuple[runtime.Creation, Request]:

@@ -321,7 +321,6 @@ class Creation:
             if cgroup.v2_fd < 0:
                 raise
             self.process.close()
-            self._process = None
             # A kernel (6.18) kills a child that is born into another cgroup when cgroup.kill was
             # ever written to one of the two and not to the other.
             self._spawn(born_inside=False)

@@ -79,7 +79,9 @@ class FirstProcess:
             self._channel.wait_closed()
 
     def kill(self) -> None:
-        """End the process now and wait for it."""
+        """End the process now and wait for it, unless it was waited for and closed before."""
+        if self.pidfd < 0:
+            return
         try:
             proc.send_signal(self.pidfd, _signal.SIGKILL)
             # A stop may come first when it is traced.
