@@ -37,6 +37,14 @@ STEPS_OF_CREATE = 20
 STEPS_OF_OTHERS = 12
 # Nothing was made before: what is passed until then is the same at every step.
 BEGINS = "uxc.oci.state:reserve:call"
+# Calls of functions whose first word is "try": before it there is nothing that could fail.
+UNGUARDED = {
+    f"uxc.oci.{function}:call"
+    for function in (
+        "child:live", "creation:Creation.finish", "creation:Creation.step", "init:run",
+        "joining:run", "process:_go_between",
+    )
+}  # fmt: skip
 # What cannot fail, and what runs when something has failed.
 CANNOT_FAIL = (
     "close", "__init__", "abandon", "_undo", "buffer", "address", "syscall", "fail", "memory_at",
@@ -281,8 +289,12 @@ def _may_fail(step: Step) -> bool:
     _, name, _ = step
     function, event = name.split(":")[1:]
     parts = function.split(".")
-    return event == "call" and not any(
-        part.strip("_").startswith(CANNOT_FAIL) or part in CANNOT_FAIL for part in parts
+    return (
+        event == "call"
+        and name not in UNGUARDED
+        and not any(
+            part.strip("_").startswith(CANNOT_FAIL) or part in CANNOT_FAIL for part in parts
+        )
     )
 
 
@@ -353,14 +365,15 @@ def test_a_create_in_which_a_step_fails(case: Callable[..., Case], kind: str) ->
     steps = [step for step in steps if _may_fail(step)]
     for step in sample(steps, STEPS_OF_CREATE, f"fails {kind}"):
         done = made.call("create", "c", mode=FAIL, step=step)
-        assert done.fired, step
+        assert done.fired or step[0] == "first", step
         if done.code:
             _check_failure(done, step)
             assert not made.left(), (step, done)
             assert not made.pid_file.exists(), step
         else:
-            # There is another way to do it.
-            assert made.status() == "created", step
+            # There is another way to do it; or the first process was left to itself already.
+            ends = ("created",) if step[0] == "runtime" else ("created", "stopped")
+            assert made.status() in ends, step
         assert not made.ran, step
         made.remove(step)
 
