@@ -90,9 +90,10 @@ class Watch:
         if posix.getpid() == self.home:
             posix.kill(self.home, SIGKILL)
         # Pid 1 of a namespace gets no signal from there, not even this one: we do it.
-        struct.pack_into("=q", self.shared, _DYING, posix.getpid())
+        # Again and again, for another one may ask at the same time.
         while True:
-            time.sleep(1)
+            struct.pack_into("=q", self.shared, _DYING, posix.getpid())
+            time.sleep(0.001)
 
 
 def _name(frame: FrameType) -> str:
@@ -142,8 +143,9 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
     hung = False
     while not poll.poll(1 if request["mode"] == KILL else 1000):
         if dying := struct.unpack_from("=q", shared, _DYING)[0]:
-            _kill_inside(pid, dying)
+            # First the one: whoever comes next asks as soon as he can.
             struct.pack_into("=q", shared, _DYING, 0)
+            _kill_inside(pid, dying)
         if time.monotonic() > deadline:
             hung = True
             posix.kill(pid, SIGKILL)
@@ -164,10 +166,11 @@ def _kill_inside(parent: int, number: int) -> None:
         try:
             with open(f"/proc/{name}/status") as file:
                 fields = dict(line.split(":", 1) for line in file)
+            if int(fields["PPid"]) == parent and int(fields["NSpid"].split()[-1]) == number:
+                posix.kill(int(name), SIGKILL)
         except OSError:
+            # It has ended meanwhile.
             continue
-        if int(fields["PPid"]) == parent and int(fields["NSpid"].split()[-1]) == number:
-            posix.kill(int(name), SIGKILL)
 
 
 def _reap() -> bool:
