@@ -5,7 +5,7 @@ import posix
 from uxc import files, jsontext
 from uxc.errors import ConflictError, UxcError, system_failure
 from uxc.linux import caps, fds, pid
-from uxc.oci import announce, gate, handshake, lifecycle
+from uxc.oci import announce, gate, handshake
 from uxc.oci import state as states_
 from uxc.oci.createoptions import (
     CreateOptions,
@@ -167,6 +167,8 @@ class Creation:
         except BlockingIOError:
             raise WouldWaitError(f"{self.state.root} is locked by another process") from None
         if self._lock < 0:
+            from uxc.oci import lifecycle
+
             lifecycle.clean_up_dead(self.state.root, self.state.id)
             # What was there may have been the dead one's.
             self._look_around()
@@ -302,13 +304,9 @@ class Creation:
             files.write_atomic(f"{directory}/{gate.FROZEN}", self._cgroup.tracking.encode())
         except OSError as error:
             raise system_failure("make the start gate", error) from None
-        # Only now: until the kernel has frozen the program, our end must be its end.
-        self._tracer.release()
-        # On its way from one stop to the other the kernel counts it as not frozen for a moment
-        # (cgroup_leave_frozen()), in which a start would find nobody waiting. Nothing may thaw it
-        # on failure: untraced, the program would run.
-        self._cgroup.wait_frozen()
         self._save()
+        # Last: until the kernel has frozen the program, our end must be its end.
+        self._tracer.release()
         return True
 
     def _accompany(self, cgroup: "Cgroup") -> None:
@@ -406,9 +404,8 @@ class Creation:
         around = init.Surroundings(self._gate, self._layout)
         around.joined = process.open_namespaces(self._plan)
         around.console = self._console
-        around.meets = self._plan.meets
         around.start_report = self._start_report
-        around.keyring = "" if options.no_new_keyring else f"_ses.{options.id}"
+        around.new_keyring = not options.no_new_keyring
         around.pivot = not options.no_pivot
         around.preserved = preserved(options)
         around.stdio = options.stdio
@@ -452,6 +449,8 @@ class Creation:
             self._close()
 
     def _undo(self) -> "list[str]":
+        from uxc.oci import lifecycle
+
         failed = [] if self._devices is None else self._devices.take_back()
         if self._process is not None:
             self._process.kill()

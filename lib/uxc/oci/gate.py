@@ -5,6 +5,7 @@ somebody waits at its other end; or the file ``frozen`` names the cgroup in whic
 waits, and the kernel tells whether that is still so (docs/decisions/0015-frozen-at-exec.md).
 """
 
+import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import errno
 import fcntl
 import posix
@@ -18,6 +19,16 @@ FROZEN = "frozen"
 START_REPORT = "start.report"
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.")
 _LONGEST_ID = 255
+# Signals that end a created container, although its process may be pid 1, for which the kernel
+# drops every signal without a handler (pid_namespaces(7)).
+ENDING = (
+    _signal.SIGHUP,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+)
 # A whole line: what the shell calls a successful read.
 _TURN = b"\n"
 

@@ -13,7 +13,6 @@ import posix
 from uxc.errors import UxcError, system_failure
 from uxc.linux import const, fds, link, mount, ns, path, proc, pty
 from uxc.oci import child, devices, gate, handshake, hooks, idmaps, mounts, program
-from uxc.oci.lifecycle import ENDING
 from uxc.oci.rootfs import Rootfs
 
 TYPE_CHECKING = False
@@ -35,9 +34,8 @@ class Surroundings:
         "console",
         "gate",
         "joined",
-        "keyring",
         "layout",
-        "meets",
+        "new_keyring",
         "pivot",
         "prepare",
         "preserved",
@@ -60,9 +58,8 @@ class Surroundings:
         self.joined: list[tuple[int, int]] = []
         # A connected socket that wants the terminal's master, -1 for none.
         self.console = -1
-        self.keyring = ""
-        # Something is to be done by the parent when the namespaces and the file system are there.
-        self.meets = False
+        # Leave the caller's session keyring.
+        self.new_keyring = True
         self.pivot = True
         # What the cloned process has to do before anything else, to be no longer its maker.
         self.prepare: Callable[[], None] | None = None
@@ -89,15 +86,14 @@ def run(plan: "Plan", around: Surroundings) -> "NoReturn":
 
 def _run(plan: "Plan", around: Surroundings) -> int:
     child.detach(around.prepare, around.all_fds(), around.stdio)
-    if around.keyring:
+    if around.new_keyring:
         child.join_session_keyring()
     if plan.user_namespace:
         _become_root(plan, around)
     _enter_cgroups(plan, around)
     _enter_namespaces(plan, around)
     rootfs = _build(plan, around)
-    creating, created = _meet(around) if around.meets else (b"", b"")
-    hooks.run("createContainer", plan.hooks.create_container, creating)
+    created = _meet(plan, around) if plan.meets else b""
     _set_names_and_settings(plan)
     what = plan.program
     if what is not None and what.labels is not None:
@@ -111,6 +107,10 @@ def _run(plan: "Plan", around: Surroundings) -> int:
     if what is None:
         _hold(around)
     program.enter_directory(cwd, what.cwd)
+    return _become_program(plan, what, around, created)
+
+
+def _become_program(plan: "Plan", what: "ProgramPlan", around: Surroundings, created: bytes) -> int:
     if not plan.user_namespace:
         # In a user namespace nobody may raise a limit: the parent does it.
         program.set_limits(what)
@@ -226,17 +226,18 @@ def _end(number: int, _frame: object) -> None:
     posix._exit(128 + number)
 
 
-def _meet(around: Surroundings) -> "tuple[bytes, bytes]":
-    """Let the parent do what it does from outside; return the state for hooks, now and at start."""
+def _meet(plan: "Plan", around: Surroundings) -> bytes:
+    """Let the parent act from outside, then run our hooks; return the state for those at start."""
     around.channel.send(handshake.BUILT)
     creating, created = around.channel.receive().split(handshake.SEPARATOR)
-    return creating, created
+    hooks.run("createContainer", plan.hooks.create_container, creating)
+    return created
 
 
 def _park(around: Surroundings) -> bool:
     """Tell the parent that all is done, and wait for ``start``; True: go on at once, traced."""
     if posix.getpid() == 1:
-        for number in ENDING:
+        for number in gate.ENDING:
             _signal.signal(number, _end)
     around.channel.send(handshake.READY)
     traced = around.channel.receive() == handshake.EXECUTE
@@ -249,7 +250,7 @@ def _park(around: Surroundings) -> bool:
 
 def _hold(around: Surroundings) -> "NoReturn":
     """Be the container as long as it has no program: ``start`` is refused, a signal ends it."""
-    for number in ENDING:
+    for number in gate.ENDING:
         _signal.signal(number, _end)
     around.channel.send(handshake.READY)
     around.channel.expect(handshake.PARK)

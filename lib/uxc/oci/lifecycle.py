@@ -13,6 +13,7 @@ from uxc.errors import ConflictError, NotFoundError, SystemFailure, UxcError, sy
 from uxc.linux import pid
 from uxc.oci import state as states_
 from uxc.oci.gate import (
+    ENDING,
     START_REPORT,
     frozen_cgroup,
     has_start_hooks,
@@ -31,16 +32,6 @@ if TYPE_CHECKING:
     from uxc.oci.spec import Hooks
 
 _DEATH_PATIENCE_MS = 10_000
-# Signals that end a created container, although its process may be pid 1, for which the kernel
-# drops every signal without a handler (pid_namespaces(7)).
-ENDING = (
-    _signal.SIGHUP,
-    _signal.SIGINT,
-    _signal.SIGQUIT,
-    _signal.SIGTERM,
-    _signal.SIGUSR1,
-    _signal.SIGUSR2,
-)
 
 
 def open_gate(root: str, container_id: str) -> int:

@@ -3,9 +3,9 @@
 import _signal  # type: ignore[import-not-found]  # typeshed has no stub for it
 import posix
 
-from uxc.errors import InvalidError, SystemFailure, UxcError, system_failure
+from uxc.errors import InvalidError, SystemFailure, system_failure
 from uxc.linux import const, fds, ns, proc
-from uxc.oci import handshake, idmaps, init
+from uxc.oci import child, handshake, idmaps, init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _CLONED = (
     | const.CLONE_NEWNET
     | const.CLONE_NEWPID
 )
+_MAKE = "create the container's first process"
 _CLOCKS = {"monotonic": 1, "boottime": 7}
 # Of these two only children are moved by setns(2).
 _FOR_CHILDREN = const.CLONE_NEWPID | const.CLONE_NEWTIME
@@ -48,7 +49,7 @@ class FirstProcess:
 
     @property
     def fd(self) -> int:
-        """A descriptor that polls readable when ``wait_ready`` would not wait."""
+        """A descriptor that polls readable when ``hear`` would not wait."""
         return self._channel.fd
 
     def hear(self) -> bytes:
@@ -150,7 +151,7 @@ def spawn(plan: "Plan", around: init.Surroundings, cgroup_fd: int) -> FirstProce
             pid, pidfd = _clone_at_home(plan, around, cgroup_fd)
     except OSError as error:
         ours.close()
-        raise system_failure("create the container's first process", error, _hint(error)) from None
+        raise system_failure(_MAKE, error, _hint(error)) from None
     except BaseException:
         ours.close()
         raise
@@ -224,24 +225,24 @@ def _clone_by_go_between(
 def _go_between(
     plan: "Plan", around: init.Surroundings, cgroup_fd: int, channel: handshake.Channel
 ) -> "NoReturn":
-    try:
-        # As root of the host, which the namespace that is joined may keep us from later.
-        posix.setgroups([])
-        _move_children(plan, around, [])
-        # Others than the user namespace first: they may belong to the host.
-        for fd, flag in sorted(around.joined, key=lambda one: one[1] == const.CLONE_NEWUSER):
-            init.join(fd, flag)
-        around.joined = []
-        pid, _ = proc.clone(plan.new_flags & _CLONED | const.CLONE_PARENT, cgroup_fd)
+    def steps() -> int:
+        try:
+            # As root of the host, which the namespace that is joined may keep us from later.
+            posix.setgroups([])
+            _move_children(plan, around, [])
+            # Others than the user namespace first: they may belong to the host.
+            for fd, flag in sorted(around.joined, key=lambda one: one[1] == const.CLONE_NEWUSER):
+                init.join(fd, flag)
+            around.joined = []
+            pid, _ = proc.clone(plan.new_flags & _CLONED | const.CLONE_PARENT, cgroup_fd)
+        except OSError as error:
+            raise system_failure(_MAKE, error) from None
         if pid == 0:
             init.run(plan, around)
         channel.send(b"%d" % pid)
-    except UxcError as error:
-        channel.send_error(error)
-    except OSError as error:
-        channel.send_error(system_failure("create the container's first process", error))
-    finally:
-        posix._exit(0)
+        return 0
+
+    child.live(channel, "go-between", steps)
 
 
 def _hint(error: OSError) -> str:

@@ -180,24 +180,13 @@ class Cgroup:
         self.thaw()
         raise SystemFailure(f"cannot freeze {self.tracking}: it did not stop in {patience_s:g} s")
 
-    def wait_frozen(self, patience_s: float = FREEZE_PATIENCE_S) -> None:
-        """Wait until all processes count as frozen again; v2 only.
-
-        Raises SystemFailure, and unlike ``freeze`` lets nobody run then.
-        """
-        if not self._is_frozen_within(patience_s):
-            raise SystemFailure(f"{self.tracking} does not stay frozen")
-
-    def _is_frozen_within(self, patience_s: float) -> bool:
-        try:
-            return tree.wait_event(self.tracking, "frozen 1", patience_s)
-        except OSError as error:
-            raise system_failure(f"freeze {self.tracking}", error) from None
-
     def _stop(self, patience_s: float) -> bool:
         if self.unified:
             write(self.freeze_file, "1")
-            return self._is_frozen_within(patience_s)
+            try:
+                return tree.wait_event(self.tracking, "frozen 1", patience_s)
+            except OSError as error:
+                raise system_failure(f"freeze {self.tracking}", error) from None
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             # Written again and again: a process that forked meanwhile is missed the first time.
