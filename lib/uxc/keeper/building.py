@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def takes_time(config: dict[str, Any], bundle: str) -> bool:
-    """Tell whether a creation may wait for others: hooks, or a disk to lay a layer on."""
-    return overlay.is_wanted(bundle) or (isinstance(config, dict) and bool(config.get("hooks")))
-
-
 def build(options: runtime.CreateOptions, keeper: int) -> dict[str, Any]:
     """Create the container; runs in a worker, whose orphan the container's init becomes."""
     # Nobody would ever know of a container that is finished after the keeper's death.

@@ -11,8 +11,8 @@ import posix
 
 from uxc import files, protocol
 from uxc.errors import ConflictError, InvalidError, NotFoundError, UxcError
-from uxc.keeper import exits, output, ring
-from uxc.keeper.building import build, takes_time
+from uxc.keeper import exits, output, overlay, ring
+from uxc.keeper.building import build
 from uxc.keeper.container import CREATED, CREATING, RUNNING, STOPPED, Container
 from uxc.keeper.creations import Creations
 from uxc.keeper.loop import READ
@@ -153,7 +153,8 @@ class Containers:
             self._loop.watch(ours.fileno(), READ, lambda _events: self._take_master(container))
             config = files.read_json(f"{bundle}/{runtime.CONFIG}")
             options = self._options(container, bundle, config, theirs.fileno(), writers)
-            if takes_time(config, bundle) or not self._creations.begin(container, request, options):
+            # A layer lies on a disk, which may take its time; what else does, the core knows.
+            if overlay.is_wanted(bundle) or not self._creations.begin(container, request, options):
                 self._work(container, request, options, (theirs.fileno(), *writers))
         except BaseException:
             self._forget(container)
