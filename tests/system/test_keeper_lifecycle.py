@@ -194,7 +194,13 @@ def test_a_failed_create_tells_why_and_leaves_nothing(prefix: Prefix, keeper: Ke
 def workers(prefix: Prefix) -> list[int]:
     """Return the pids of the keeper's workers."""
     children = Path(f"/proc/{prefix.pid}/task/{prefix.pid}/children").read_text().split()
-    return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "uxc-worker\n"]
+    found = []
+    for pid in map(int, children):
+        # Gone since it was listed.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{pid}/comm").read_text() == "uxc-worker\n":
+                found.append(pid)
+    return found
 
 
 def test_a_builder_that_hangs_delays_nobody(prefix: Prefix, keeper: KeeperClient) -> None:
